@@ -1,0 +1,1 @@
+"""What the user writes, turned into validated, frozen models."""

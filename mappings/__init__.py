@@ -1,0 +1,1 @@
+"""What happens to records: pure rules, with no sockets, no clock and no logger."""

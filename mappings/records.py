@@ -1,0 +1,54 @@
+"""Records and batches: the values that every room of the house passes on.
+
+A record carries its own piece of the Lambda event as JSON text. It is encoded once, when it arrives, so that its
+size is known exactly, nothing downstream re-encodes it, and the event of a batch is these pieces joined.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Cut = Literal["size", "window", "bytes", "poll", "drain"]
+"""Why a batch was closed: it is full, its window ran out, the next record would pass the payload limit,
+there is no window (whatever one poll brought is a batch), or the mapping is stopping."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of a source, as it travels through the house.
+
+    Attributes:
+        id: what a handler names in `itemIdentifier`: SQS message id, stream sequence number.
+        handle: what the source needs to settle it: SQS receipt handle; empty for streams.
+        ordering_key: records of one key keep their order: FIFO message group, partition key; None if unordered.
+        attempt: how often the source has handed it out, this time included (ApproximateReceiveCount).
+        arrived_at: when the source accepted it, in epoch seconds.
+        hidden_until: until when the source keeps it from others, on the monotonic clock (seconds);
+            infinity where the source hides nothing (streams).
+        event: its element of `Records` in the Lambda event, as UTF-8 JSON.
+    """
+
+    id: str
+    handle: str
+    ordering_key: str | None
+    attempt: int
+    arrived_at: float
+    hidden_until: float
+    event: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes inside the event."""
+        return len(self.event)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records that go to the handler in one invocation; never empty, all of one ordering domain."""
+
+    records: Sequence[Record]
+    cut: Cut

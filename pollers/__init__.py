@@ -1,0 +1,1 @@
+"""Where records come from: all AWS I/O of sources, and no rule about failures."""
