@@ -1,1 +1,65 @@
-"""The command line: one module per command."""
+"""The command line: one module per command, imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from esmd import __version__
+from esmd.cli.exits import Exit
+
+_COMMANDS = {
+    "run": "Run the daemon on a configuration.",
+    "dev": "Run the daemon with an AWS of its own, for development.",
+    "lint": "Check configuration files, offline.",
+    "filter": "Grep for events: print the JSON lines that a pattern matches.",
+    "schema": "Print the JSON schema of the configuration.",
+}
+
+_EPILOG = """\b
+Exit codes
+  0    done; after TERM or INT: drained completely
+  1    failed while running; `filter`: nothing matched
+  2    wrong usage
+  69   endpoint unreachable with --fail-fast
+  75   drain cut short by --grace: unfinished work is delivered again
+  78   invalid configuration or pattern
+  130  ended at once by a second interrupt
+"""
+
+
+class _Commands(click.Group):
+    """Finds a command in the module of its name, so that `--help` stays quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        command = importlib.import_module(f"esmd.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(
+    cls=_Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(__version__, prog_name="esmd")
+def cli() -> None:
+    """AWS Lambda's event source mappings, anywhere.
+
+    esmd polls queues on LocalStack, any AWS-compatible endpoint or AWS, batches records as Lambda does, invokes the
+    handlers you registered, and applies Lambda's failure rules. Start with `esmd dev`, then write an esmd.yaml.
+    """
+
+
+def main() -> None:
+    """Entry point of the `esmd` command."""
+    sys.exit(cli.main(standalone_mode=True) or Exit.OK)

@@ -52,18 +52,20 @@ class HandlerOutput(FunctionEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandlerTimeout(FunctionEvent):
-    """An invocation reached the function's timeout and its process was killed."""
+    """An invocation reached the function's timeout and was ended: a worker's process was killed, an inline task cancelled."""
 
     name: ClassVar[str] = "handler.timeout"
     level: ClassVar[Level] = "warning"
     request_id: str
     timeout_s: float
     pid: int | None
+    still_running: Literal[True] | None = None
+    """An inline handler cannot be killed: this one runs on, and keeps its place until it returns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandlerCrashed(FunctionEvent):
-    """The handler's process ended by itself during an invocation or while it was loading."""
+    """The handler's process ended by itself: during an invocation, while it was loading, or idle."""
 
     name: ClassVar[str] = "handler.crashed"
     level: ClassVar[Level] = "warning"

@@ -1,0 +1,5 @@
+"""`python -m esmd` is the `esmd` command."""
+
+from esmd.cli import main
+
+main()

@@ -1,0 +1,223 @@
+"""The daemon: starts every mapping, says when it is ready, drains on demand, and knows how it ended.
+
+starting -> ready -> draining -> stopped
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from esmd import __version__
+from esmd.cli.exits import Exit
+from esmd.observe import daemon_events as say
+from esmd.observe.mapping_events import MappingDisabled, MappingStats
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from esmd.function import Function
+    from esmd.observe.statistics import Statistics
+    from esmd.observe.telemetry import Telemetry
+    from esmd.shutdown import Shutdown
+    from esmd.supervisor import Supervisor
+
+_IDLE = "idle"
+"""Reason of a drain that `exit_when_idle` asked for."""
+
+_HALT_PATIENCE = 10.0
+"""Seconds that killed mappings may take to let go."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonOptions:
+    """How to run, beyond the configuration; times in seconds.
+
+    Attributes:
+        grace: how long a drain may take.
+        exit_when_idle: drain once nothing was received, run or waiting to be retried for that long; None: never.
+        fail_fast: end when a mapping cannot run at the start.
+        stats_period: between two `mapping.stats` of a mapping.
+    """
+
+    grace: float
+    exit_when_idle: float | None
+    fail_fast: bool
+    stats_period: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What `daemon.starting` says of the configuration."""
+
+    files: tuple[str, ...]
+    endpoint: str
+    region: str | None
+
+
+class Daemon:
+    """Runs mappings until `shutdown` says otherwise."""
+
+    def __init__(
+        self,
+        *,
+        supervisors: Sequence[Supervisor],
+        disabled: Sequence[str],
+        functions: Mapping[str, Function],
+        about: About,
+        options: DaemonOptions,
+        telemetry: Telemetry,
+        statistics: Statistics,
+        shutdown: Shutdown,
+    ) -> None:
+        self._supervisors = supervisors
+        self._disabled = disabled
+        self._functions = functions
+        self._about = about
+        self._options = options
+        self._telemetry = telemetry
+        self._statistics = statistics
+        self._shutdown = shutdown
+        self._loop = asyncio.get_running_loop()
+        self._started = self._loop.time()
+        self._stats_taken = self._started
+
+    async def run(self) -> Exit:
+        """Run to the end; the result is the process's exit code."""
+        about = self._about
+        self._telemetry.emit(
+            say.DaemonStarting(
+                version=__version__, pid=os.getpid(), files=about.files, endpoint=about.endpoint, region=about.region
+            )
+        )
+        for name in self._disabled:
+            self._telemetry.emit(MappingDisabled(mapping=name, reason="configuration"))
+        running = [asyncio.create_task(s.run(), name=f"mapping {s.name}") for s in self._supervisors]
+        watching = [asyncio.create_task(self._report())]
+        if self._options.exit_when_idle is not None:
+            watching.append(asyncio.create_task(self._stop_when_idle(self._options.exit_when_idle)))
+        try:
+            failed_fast = await self._become_ready()
+            await self._shutdown.drain.wait()
+            cut_short = await self._drain(running)
+        finally:
+            for task in (*watching, *running):
+                task.cancel()
+            await asyncio.gather(*watching, *running, return_exceptions=True)
+            await asyncio.gather(*(function.close() for function in self._functions.values()))
+        self._say_stats(final=True)
+        code = self._exit_code(failed_fast, cut_short=cut_short)
+        self._telemetry.emit(say.DaemonStopped(exit_code=code, uptime_s=self._loop.time() - self._started))
+        return code
+
+    async def _become_ready(self) -> Exit | None:
+        """Wait until every mapping runs or has said why not; with fail-fast, the exit code for the latter."""
+        everyone = asyncio.gather(*(supervisor.tried.wait() for supervisor in self._supervisors))
+        stopping = asyncio.create_task(self._shutdown.drain.wait())
+        await asyncio.wait((everyone, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not everyone.done():
+            everyone.cancel()
+            await asyncio.gather(everyone, return_exceptions=True)
+            return None
+        unavailable = [s for s in self._supervisors if s.state == "unavailable"]
+        self._telemetry.emit(
+            say.DaemonReady(mappings=len(self._supervisors), unavailable=len(unavailable), disabled=len(self._disabled))
+        )
+        if not unavailable or not self._options.fail_fast:
+            return None
+        self._shutdown.request("fail-fast")
+        return Exit.FAILED if all(s.function_failed for s in unavailable) else Exit.UNAVAILABLE
+
+    async def _drain(self, running: Sequence[asyncio.Task[None]]) -> bool:
+        """Wait for the mappings to finish; True if the grace period or a second signal was faster."""
+        at_work = [s.runner for s in self._supervisors if s.runner is not None]
+        self._telemetry.emit(
+            say.DaemonDraining(
+                reason=self._shutdown.reason,
+                in_flight=sum(runner.in_flight for runner in at_work),
+                pollers=sum(runner.pollers for runner in at_work),
+                grace_s=self._options.grace,
+            )
+        )
+        if not running:
+            return False
+        halting = asyncio.create_task(self._shutdown.halt.wait())
+        everyone = asyncio.gather(*running, return_exceptions=True)
+        try:
+            await asyncio.wait((everyone, halting), timeout=self._options.grace, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            halting.cancel()
+        if everyone.done():
+            return False
+        in_flight = sum(runner.in_flight for runner in at_work)
+        reason = "second signal" if self._shutdown.halt.is_set() else "grace period over"
+        self._telemetry.emit(say.DaemonCutShort(reason=reason, in_flight=in_flight))
+        for task in running:
+            task.cancel()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_HALT_PATIENCE):
+                await asyncio.gather(*running, return_exceptions=True)
+        return True
+
+    def _exit_code(self, failed_fast: Exit | None, *, cut_short: bool) -> Exit:
+        if self._shutdown.interrupted:
+            return Exit.INTERRUPTED
+        if cut_short:
+            return Exit.CUT_SHORT
+        if failed_fast is not None:
+            return failed_fast
+        if self._shutdown.reason == _IDLE and any(s.reason for s in self._supervisors):
+            return Exit.FAILED
+        return Exit.OK
+
+    # --- while it runs
+
+    async def _stop_when_idle(self, period: float) -> None:
+        """Ask for a drain once every mapping has been quiet for `period` seconds."""
+        while True:
+            quiet_since = max((s.quiet_since for s in self._supervisors), default=self._started)
+            left = quiet_since + period - self._loop.time()
+            if left <= 0:
+                self._shutdown.request(_IDLE)
+                return
+            await asyncio.sleep(min(left, period))
+
+    async def _report(self) -> None:
+        while True:
+            await asyncio.sleep(self._options.stats_period)
+            self._say_stats(final=False)
+
+    def _say_stats(self, *, final: bool) -> None:
+        """Emit `mapping.stats` of every mapping that did something, or is doing something."""
+        now = self._loop.time()
+        period = now - self._stats_taken
+        self._stats_taken = now
+        for supervisor in self._supervisors:
+            counts = self._statistics.take(supervisor.name)
+            runner = supervisor.runner
+            in_flight = 0 if runner is None else runner.in_flight
+            if not counts.moved and not in_flight:
+                continue
+            self._telemetry.emit(
+                MappingStats(
+                    mapping=supervisor.name,
+                    period_s=period,
+                    received=counts.received,
+                    filtered=counts.filtered,
+                    invoked=counts.invoked,
+                    failed=counts.failed,
+                    deleted=counts.deleted,
+                    batches=counts.batches,
+                    batch_errors=counts.batch_errors,
+                    duration_avg_ms=counts.duration_sum / counts.batches if counts.batches else None,
+                    duration_max_ms=counts.duration_max if counts.batches else None,
+                    in_flight=in_flight,
+                    pollers=0 if runner is None or final else runner.pollers,
+                    concurrency=0 if runner is None or final else runner.concurrency,
+                    available=supervisor.reason is None,
+                )
+            )

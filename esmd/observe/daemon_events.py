@@ -1,0 +1,73 @@
+"""The events of the process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from esmd.observe.events import Event, Level
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonStarting(Event):
+    """The configuration is accepted; the mappings are being started."""
+
+    name: ClassVar[str] = "daemon.starting"
+    version: str
+    pid: int
+    files: tuple[str, ...]
+    endpoint: str
+    region: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonReady(Event):
+    """Every mapping has been started or has said why it cannot run."""
+
+    name: ClassVar[str] = "daemon.ready"
+    mappings: int
+    unavailable: int
+    disabled: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonDraining(Event):
+    """Nothing new is received; what runs is finished, what was received and not started is given back."""
+
+    name: ClassVar[str] = "daemon.draining"
+    reason: str
+    """A signal's name, `idle`, or `requested`."""
+    in_flight: int
+    pollers: int
+    grace_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonCutShort(Event):
+    """The grace period (or a second signal) ended the drain: unfinished batches will be delivered again."""
+
+    name: ClassVar[str] = "daemon.cut_short"
+    level: ClassVar[Level] = "error"
+    reason: str
+    in_flight: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonStopped(Event):
+    """The last line: how it ended."""
+
+    name: ClassVar[str] = "daemon.stopped"
+    exit_code: int
+    uptime_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InternalError(Event):
+    """A defect of esmd. The mapping concerned starts anew; nothing is lost. Please report it with this line."""
+
+    name: ClassVar[str] = "internal.error"
+    level: ClassVar[Level] = "error"
+    where: str
+    error_type: str
+    error_message: str
+    stack: tuple[str, ...]

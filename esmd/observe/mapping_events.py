@@ -1,0 +1,268 @@
+"""The events of a mapping: its state, its batches, its records.
+
+Counts are records unless the name says otherwise; times are in seconds (`_s`) or milliseconds (`_ms`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from esmd.observe.events import Event, Level
+
+Next = Literal["visibility_timeout", "retry_backoff", "dead_letter_queue"]
+"""What will become of a message that was kept: it is visible again when its visibility timeout ends, or after the delay of
+`retry_backoff`, or the queue moves it to its dead-letter queue because it has been received `maxReceiveCount` times."""
+
+
+Topic = Literal["no_redrive_policy", "low_max_receive_count", "short_visibility_timeout", "function_stopped"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappingEvent(Event):
+    """Base of what a mapping says."""
+
+    mapping: str
+
+
+# --- state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappingEnabled(MappingEvent):
+    """The source was found, the function loads: polling begins."""
+
+    name: ClassVar[str] = "mapping.enabled"
+    source: str
+    function: str
+    batch_size: int
+    window_s: float
+    max_concurrency: int
+    visibility_timeout_s: int
+    max_receive_count: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappingDisabled(MappingEvent):
+    """The mapping does not poll: `enabled: false`, or the daemon is stopping and it has drained."""
+
+    name: ClassVar[str] = "mapping.disabled"
+    reason: Literal["configuration", "stopping"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappingUnavailable(MappingEvent):
+    """The mapping cannot run now and will try again by itself. Said when the reason changes, then ever more rarely."""
+
+    name: ClassVar[str] = "mapping.unavailable"
+    level: ClassVar[Level] = "error"
+    error_type: str
+    error_message: str
+    failures: int
+    """Attempts that failed in a row, this one included."""
+    retry_in_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollFailed(MappingEvent):
+    """One call to the source failed in a way that usually passes; the next one follows soon."""
+
+    name: ClassVar[str] = "poll.failed"
+    level: ClassVar[Level] = "debug"
+    error_type: str
+    error_message: str
+    retry_in_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappingRecovered(MappingEvent):
+    """A mapping that was unavailable works again."""
+
+    name: ClassVar[str] = "mapping.recovered"
+    failures: int
+    unavailable_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappingAdvice(MappingEvent):
+    """Something about the source that works, but will hurt: no redrive policy, a short visibility timeout."""
+
+    name: ClassVar[str] = "mapping.advice"
+    level: ClassVar[Level] = "warning"
+    topic: Topic
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappingStats(MappingEvent):
+    """What a mapping did since its last `mapping.stats`, and what it is doing. Said once a period if anything moved."""
+
+    name: ClassVar[str] = "mapping.stats"
+    period_s: float
+    received: int
+    filtered: int
+    invoked: int
+    """Records sent in invocations; one that is retried counts again."""
+    failed: int
+    """Records of failed invocations; of partial failures those that the handler named."""
+    deleted: int
+    batches: int
+    batch_errors: int
+    duration_avg_ms: float | None
+    duration_max_ms: float | None
+    in_flight: int
+    """Batches under way."""
+    pollers: int
+    """Receives under way."""
+    concurrency: int
+    """Batches that may be under way now."""
+    available: bool
+
+
+# --- records
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordsReceived(MappingEvent):
+    """A receive brought messages."""
+
+    name: ClassVar[str] = "records.received"
+    level: ClassVar[Level] = "debug"
+    records: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordFiltered(MappingEvent):
+    """Messages that match no filter; they are deleted from the queue, as Lambda does."""
+
+    name: ClassVar[str] = "record.filtered"
+    level: ClassVar[Level] = "debug"
+    records: int
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordsDeleted(MappingEvent):
+    """Processed messages are gone from the queue (filtered ones are not counted here)."""
+
+    name: ClassVar[str] = "records.deleted"
+    level: ClassVar[Level] = "debug"
+    records: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteFailed(MappingEvent):
+    """A message was processed but could not be deleted: it will be delivered again."""
+
+    name: ClassVar[str] = "delete.failed"
+    level: ClassVar[Level] = "warning"
+    id: str
+    error_type: str
+    error_message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VisibilityFailed(MappingEvent):
+    """A visibility timeout could not be changed: the one that the message has goes on."""
+
+    name: ClassVar[str] = "visibility.failed"
+    level: ClassVar[Level] = "warning"
+    purpose: Literal["release", "retry_backoff", "heartbeat"]
+    id: str
+    error_type: str
+    error_message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordsReleased(MappingEvent):
+    """Messages that were received and never started are visible again at once."""
+
+    name: ClassVar[str] = "records.released"
+    records: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordsExpired(MappingEvent):
+    """Messages whose visibility timeout ended before their invocation could start: the queue delivers them again."""
+
+    name: ClassVar[str] = "records.expired"
+    level: ClassVar[Level] = "warning"
+    records: int
+    ids: tuple[str, ...]
+
+
+# --- batches
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchEvent(MappingEvent):
+    """Base of what becomes of a batch. `attempt` is the highest receive count in it."""
+
+    function: str
+    batch_id: str
+    request_id: str
+    records: int
+    attempt: int
+    duration_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchSucceeded(BatchEvent):
+    """The handler returned, and named no failures."""
+
+    name: ClassVar[str] = "batch.succeeded"
+    level: ClassVar[Level] = "debug"
+    cut: str
+    """Why the batch was closed: size, window, bytes, poll."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchFailed(BatchEvent):
+    """The batch failed as a whole; nothing of it is deleted."""
+
+    name: ClassVar[str] = "batch.failed"
+    level: ClassVar[Level] = "warning"
+    ids: tuple[str, ...]
+    error_type: str
+    error_message: str
+    next: Next
+    retry_in_s: float
+    """Until the first of its messages is visible again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchPartial(BatchEvent):
+    """The handler named some failures; the other messages are deleted."""
+
+    name: ClassVar[str] = "batch.partial"
+    level: ClassVar[Level] = "warning"
+    failed: int
+    ids: tuple[str, ...]
+    """Of the failed."""
+    next: Next
+    retry_in_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchDelayed(MappingEvent):
+    """The function had no free place or could not be reached; the invocation is tried again, nothing has run."""
+
+    name: ClassVar[str] = "batch.delayed"
+    level: ClassVar[Level] = "warning"
+    function: str
+    batch_id: str
+    request_id: str
+    records: int
+    reason: str
+    retry_in_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchPayload(MappingEvent):
+    """The event that goes to the handler; only with `--log-payloads`."""
+
+    name: ClassVar[str] = "batch.payload"
+    function: str
+    batch_id: str
+    request_id: str
+    payload: str

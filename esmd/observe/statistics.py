@@ -1,0 +1,73 @@
+"""Counts per mapping, gathered from events: the sink behind `mapping.stats`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from esmd.observe import mapping_events as seen
+
+if TYPE_CHECKING:
+    from esmd.observe.events import Event
+
+
+@dataclass(slots=True)
+class Counts:
+    """What one mapping did in one period. Records unless said otherwise; durations in milliseconds."""
+
+    received: int = 0
+    filtered: int = 0
+    invoked: int = 0
+    failed: int = 0
+    deleted: int = 0
+    batches: int = 0
+    batch_errors: int = 0
+    duration_sum: float = 0.0
+    duration_max: float = 0.0
+
+    @property
+    def moved(self) -> bool:
+        """Whether anything happened at all."""
+        return bool(self.received or self.batches or self.deleted)
+
+
+@dataclass(slots=True)
+class Statistics:
+    """Adds events up; `take` hands a mapping's counts out and starts its next period."""
+
+    _counts: dict[str, Counts] = field(default_factory=dict)
+
+    def sink(self, event: Event) -> None:
+        """Count one event; events of other kinds pass."""
+        match event:
+            case seen.RecordsReceived():
+                self._of(event.mapping).received += event.records
+            case seen.RecordFiltered():
+                self._of(event.mapping).filtered += event.records
+            case seen.RecordsDeleted():
+                self._of(event.mapping).deleted += event.records
+            case seen.BatchSucceeded():
+                self._batch(event)
+            case seen.BatchFailed():
+                counts = self._batch(event)
+                counts.batch_errors += 1
+                counts.failed += event.records
+            case seen.BatchPartial():
+                self._batch(event).failed += event.failed
+            case _:
+                pass
+
+    def take(self, mapping: str) -> Counts:
+        """The counts of `mapping` since the last call."""
+        return self._counts.pop(mapping, None) or Counts()
+
+    def _of(self, mapping: str) -> Counts:
+        return self._counts.setdefault(mapping, Counts())
+
+    def _batch(self, event: seen.BatchEvent) -> Counts:
+        counts = self._of(event.mapping)
+        counts.batches += 1
+        counts.invoked += event.records
+        counts.duration_sum += event.duration_ms
+        counts.duration_max = max(counts.duration_max, event.duration_ms)
+        return counts

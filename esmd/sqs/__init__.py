@@ -1,0 +1,1 @@
+"""An SQS mapping at work: receiving, batches on their way, settling."""

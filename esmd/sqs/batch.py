@@ -1,0 +1,256 @@
+"""The life of one SQS batch: invoke, settle, delete or leave.
+
+    waiting for a place -> invoking -> settled: deleted / kept
+                      ^          |
+                      '--delayed-'   throttled or unreachable: the same batch again, while it is still hidden
+
+Whatever ends it early (its visibility ran out, the mapping stops) leaves its messages to the queue and deletes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from structlog.contextvars import bound_contextvars
+
+from esmd.mappings.backoff import delay
+from esmd.mappings.events import join
+from esmd.mappings.records import Batch, Record
+from esmd.mappings.settlement import Settled, TryAgain, settle
+from esmd.observe import mapping_events as say
+from esmd.pollers.sqs import MAX_VISIBILITY
+from esmd.pollers.visibility import change_visibility
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from esmd.function import Function
+    from esmd.mappings.outcomes import Outcome
+    from esmd.mappings.scaling import Scaling
+    from esmd.observe.telemetry import Telemetry
+    from esmd.pollers.deletes import DeleteGatherer
+    from esmd.pollers.sqs import Queue, SqsApi
+    from esmd.sqs.heartbeat import Heartbeat
+    from esmd.sqs.settings import SqsSettings
+
+IDS_SHOWN = 10
+"""Most record ids of one log line; the counts beside them are complete."""
+
+_PATIENCE = 30.0
+"""Seconds to wait for a free place before saying again that the batch is delayed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What the batches of one mapping share; `stop` is set when nothing new is to be started."""
+
+    settings: SqsSettings
+    api: SqsApi
+    function: Function
+    scaling: Scaling
+    deletes: DeleteGatherer
+    heartbeat: Heartbeat
+    telemetry: Telemetry
+    stop: asyncio.Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a batch ended: records that were `kept` by the rules, and those that were never `started`.
+
+    `visible_at` is when the last of the kept, or of those whose delete failed, is visible again (loop time).
+    """
+
+    kept: tuple[Record, ...] = ()
+    never_started: tuple[Record, ...] = ()
+    visible_at: float = float("-inf")
+
+
+class SqsBatch:
+    """One batch on its way; `run` it once."""
+
+    def __init__(self, around: Surroundings, batch: Batch, queue: Queue) -> None:
+        self._around = around
+        self._batch = batch
+        self._queue = queue
+        self._id = uuid4().hex[:12]
+        self._request_id = ""
+        self._loop = asyncio.get_running_loop()
+
+    async def run(self) -> Ended:
+        """Take the batch to its end."""
+        around = self._around
+        with bound_contextvars(mapping=around.settings.name, function=around.function.name, batch_id=self._id):
+            tries = 0
+            while True:
+                self._drop_expired()
+                if not self._batch.records:
+                    around.scaling.gave_up()
+                    return Ended()
+                if tries and around.stop.is_set():
+                    return Ended(never_started=tuple(self._batch.records))
+                self._request_id = str(uuid4())
+                started = self._loop.time()
+                outcome = await (self._invoke() if not tries else self._invoke_in_turn())
+                if outcome is None:
+                    continue
+                verdict = settle(
+                    self._batch, outcome, report_batch_item_failures=around.settings.report_batch_item_failures
+                )
+                if isinstance(verdict, Settled):
+                    return await self._finish(verdict, self._loop.time() - started)
+                tries += 1
+                await self._delay(verdict, tries)
+
+    async def _invoke(self) -> Outcome:
+        with bound_contextvars(request_id=self._request_id):
+            return await self._around.function.invoke(self._event(), request_id=self._request_id)
+
+    async def _invoke_in_turn(self) -> Outcome | None:
+        """Invoke as soon as there is a place; None if there was none before patience, visibility or the mapping ended."""
+        function = self._around.function
+        patience = max(0.0, min(_PATIENCE, self._hidden_for()))
+        place = asyncio.create_task(function.take_place(patience))
+        stopped = asyncio.create_task(self._around.stop.wait())
+        try:
+            await asyncio.wait((place, stopped), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopped.cancel()
+            place.cancel()
+            taken = False
+            with contextlib.suppress(asyncio.CancelledError):
+                taken = await place
+        if not taken:
+            return None
+        with bound_contextvars(request_id=self._request_id):
+            return await function.invoke_in_place(self._event(), request_id=self._request_id)
+
+    def _event(self) -> bytes:
+        event = join(self._batch.records)
+        if self._around.settings.log_payloads:
+            self._around.telemetry.emit(say.BatchPayload(**self._about(), payload=event.decode()))
+        return event
+
+    async def _delay(self, verdict: TryAgain, tries: int) -> None:
+        """Say that the batch is delayed, and wait, unless waiting for a place will do that."""
+        around = self._around
+        around.scaling.throttled()
+        waits_in_turn = verdict.throttled and not around.function.room
+        pause = 0.0 if waits_in_turn else min(delay(tries, initial=0.2, maximum=10), max(0.0, self._hidden_for()))
+        around.telemetry.emit(say.BatchDelayed(**self._about(), reason=verdict.reason, retry_in_s=pause))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await around.stop.wait()
+
+    async def _finish(self, verdict: Settled, duration: float) -> Ended:
+        """Carry a verdict out. Deletes are under way before anything is awaited: no cancellation loses them."""
+        around = self._around
+        deleting = around.deletes.submit(
+            self._queue, [(record.handle, around.heartbeat.hidden_until(record)) for record in verdict.done]
+        )
+        {"recover": around.scaling.succeeded, "keep": around.scaling.ran, "slow": around.scaling.failed}[verdict.pace]()
+        delays = self._retry_delays(verdict.kept)
+        visible_at = self._say_outcome(verdict, duration, delays)
+        around.heartbeat.let_go(verdict.kept)
+        if delays:
+            await self._delay_retries(verdict.kept, delays)
+        failed = {entry.handle: entry.failure for entry in await asyncio.shield(deleting)}
+        around.heartbeat.let_go(verdict.done)
+        if len(verdict.done) > len(failed):
+            deleted = len(verdict.done) - len(failed)
+            around.telemetry.emit(say.RecordsDeleted(mapping=around.settings.name, records=deleted))
+        for record in verdict.done:
+            if record.handle in failed:
+                visible_at = max(visible_at, record.hidden_until)
+                why = failed[record.handle]
+                around.telemetry.emit(
+                    say.DeleteFailed(
+                        mapping=around.settings.name, id=record.id, error_type=why.code, error_message=why.message
+                    )
+                )
+        return Ended(kept=verdict.kept, visible_at=visible_at)
+
+    def _say_outcome(self, verdict: Settled, duration: float, delays: dict[str, int]) -> float:
+        """Emit the batch's outcome; returns when the last of the kept records is visible again."""
+        around = self._around
+        about = self._about()
+        about["attempt"] = max(record.attempt for record in self._batch.records)
+        about["duration_ms"] = duration * 1000
+        if not verdict.kept:
+            around.telemetry.emit(say.BatchSucceeded(**about, cut=self._batch.cut))
+            return float("-inf")
+        now = self._loop.time()
+        visible_in = [
+            delays[record.handle] if record.handle in delays else around.heartbeat.hidden_until(record) - now
+            for record in verdict.kept
+        ]
+        about["ids"] = tuple(record.id for record in verdict.kept[:IDS_SHOWN])
+        about["retry_in_s"] = max(0.0, float(min(visible_in)))
+        limit = self._queue.max_receive_count
+        if limit is not None and all(record.attempt >= limit for record in verdict.kept):
+            about["next"] = "dead_letter_queue"
+        else:
+            about["next"] = "retry_backoff" if delays else "visibility_timeout"
+        if verdict.error_type is None:
+            around.telemetry.emit(say.BatchPartial(**about, failed=len(verdict.kept)))
+        else:
+            message = verdict.error_message or ""
+            around.telemetry.emit(say.BatchFailed(**about, error_type=verdict.error_type, error_message=message))
+        return now + max(visible_in)
+
+    def _about(self) -> dict[str, Any]:
+        """The keys that every event of a batch has."""
+        return {
+            "mapping": self._around.settings.name,
+            "function": self._around.function.name,
+            "batch_id": self._id,
+            "request_id": self._request_id,
+            "records": len(self._batch.records),
+        }
+
+    def _retry_delays(self, kept: Sequence[Record]) -> dict[str, int]:
+        """Seconds until each kept message is to be tried again, by handle; empty without `retry_backoff`."""
+        if self._around.settings.retry_backoff is None:
+            return {}
+        initial, maximum = self._around.settings.retry_backoff
+        return {
+            record.handle: min(
+                MAX_VISIBILITY, math.ceil(delay(max(1, record.attempt), initial=initial, maximum=maximum))
+            )
+            for record in kept
+        }
+
+    async def _delay_retries(self, kept: Sequence[Record], delays: dict[str, int]) -> None:
+        ids = {record.handle: record.id for record in kept}
+        for entry in await change_visibility(self._around.api, self._queue, delays):
+            self._around.telemetry.emit(
+                say.VisibilityFailed(
+                    mapping=self._around.settings.name,
+                    purpose="retry_backoff",
+                    id=ids[entry.handle],
+                    error_type=entry.failure.code,
+                    error_message=entry.failure.message,
+                )
+            )
+
+    def _drop_expired(self) -> None:
+        """Leave out the records whose visibility ran out: the queue hands those out again by itself."""
+        around = self._around
+        now = self._loop.time()
+        expired = [record for record in self._batch.records if around.heartbeat.hidden_until(record) <= now]
+        if not expired:
+            return
+        around.heartbeat.let_go(expired)
+        ids = tuple(record.id for record in expired[:IDS_SHOWN])
+        around.telemetry.emit(say.RecordsExpired(mapping=around.settings.name, records=len(expired), ids=ids))
+        gone = {record.handle for record in expired}
+        self._batch = Batch([r for r in self._batch.records if r.handle not in gone], self._batch.cut)
+
+    def _hidden_for(self) -> float:
+        """Seconds until the first of the records is visible to others."""
+        return min(self._around.heartbeat.hidden_until(r) for r in self._batch.records) - self._loop.time()

@@ -1,0 +1,62 @@
+"""From messages to records: the event's JSON is made here, once, and filters have their say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from esmd.mappings.events import encode, sqs_record
+from esmd.mappings.records import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from esmd.mappings.filters import RecordFilter
+    from esmd.sqs.settings import SqsSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Unmatched:
+    """A message that no filter matches: it is to be deleted."""
+
+    id: str
+    handle: str
+
+
+class Intake:
+    """Admits the messages of one mapping."""
+
+    def __init__(self, settings: SqsSettings, record_filter: RecordFilter | None) -> None:
+        self._queue_arn = settings.queue_arn
+        self._region = settings.region
+        self._fifo = settings.fifo
+        self._windowed = settings.window > 0
+        self._filter = record_filter
+
+    def admit(self, messages: Iterable[Mapping[str, Any]], hidden_until: float) -> tuple[list[Record], list[Unmatched]]:
+        """Split messages, as ReceiveMessage returned them, into records and those that no filter matches.
+
+        Args:
+            messages: in the API's member names; order is kept.
+            hidden_until: until when the queue hides them from others (loop time).
+        """
+        records: list[Record] = []
+        unmatched: list[Unmatched] = []
+        for message in messages:
+            element = sqs_record(message, queue_arn=self._queue_arn, region=self._region, windowed=self._windowed)
+            if self._filter is not None and not self._filter.matches(element):
+                unmatched.append(Unmatched(element["messageId"], element["receiptHandle"]))
+                continue
+            attributes = element["attributes"]
+            records.append(
+                Record(
+                    id=element["messageId"],
+                    handle=element["receiptHandle"],
+                    ordering_key=attributes.get("MessageGroupId") if self._fifo else None,
+                    attempt=int(attributes.get("ApproximateReceiveCount", 1)),
+                    arrived_at=int(attributes.get("SentTimestamp", 0)) / 1000,
+                    hidden_until=hidden_until,
+                    event=encode(element),
+                )
+            )
+        return records, unmatched

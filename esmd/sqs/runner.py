@@ -1,0 +1,347 @@
+"""Runs one SQS mapping: decides what to start next, starts it, and waits for whatever may change the decision.
+
+| wake-up                                      | what it may allow                    |
+|----------------------------------------------|--------------------------------------|
+| a receive ended                              | batches to start, the next receive   |
+| a batch ended, a place of the function freed | a waiting batch, the next receive    |
+| the batching window ran out                  | the open batch to start              |
+| the pause after a failed receive ended       | the next receive                     |
+| stop                                         | the drain                            |
+
+Nothing is received that could not be started: a receive reserves the places of the batches it may bring. A long poll is
+never cancelled on stop, because servers hand the next message to a dead request and hide it; what it brings is given back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from typing import TYPE_CHECKING
+
+from esmd.mappings.batching import Batcher
+from esmd.mappings.records import Batch, Record
+from esmd.mappings.scaling import Scaling
+from esmd.observe import mapping_events as say
+from esmd.pollers.deletes import DeleteGatherer
+from esmd.pollers.errors import Kind, SourceError
+from esmd.pollers.sqs import MAX_RECEIVE
+from esmd.pollers.visibility import change_visibility
+from esmd.sqs.batch import IDS_SHOWN, SqsBatch, Surroundings
+from esmd.sqs.heartbeat import Heartbeat
+from esmd.sqs.intake import Intake, Unmatched
+from esmd.sqs.lookup import QueueLookup
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from esmd.function import Function
+    from esmd.mappings.filters import RecordFilter
+    from esmd.observe.telemetry import Telemetry
+    from esmd.pollers.sqs import Queue, SqsApi
+    from esmd.sqs.settings import SqsSettings
+    from esmd.trouble import Trouble
+
+_LAST_DELETES = 10.0
+"""Seconds that deletes still under way may take when the mapping ends."""
+
+
+class SqsRunner:
+    """One mapping at work. `run` it once; it heals by itself and ends only when it is told to."""
+
+    def __init__(
+        self,
+        settings: SqsSettings,
+        *,
+        api: SqsApi,
+        function: Function,
+        record_filter: RecordFilter | None,
+        telemetry: Telemetry,
+        trouble: Trouble,
+        stop: asyncio.Event,
+    ) -> None:
+        self._settings = settings
+        self._api = api
+        self._function = function
+        self._telemetry = telemetry
+        self._trouble = trouble
+        self._stop = stop
+        self._loop = asyncio.get_running_loop()
+        self._wake = asyncio.Event()
+        self._lookup = QueueLookup(settings, api, telemetry)
+        self._intake = Intake(settings, record_filter)
+        self._batcher = Batcher(batch_size=settings.batch_size, window=settings.window)
+        self._scaling = Scaling(settings.limits)
+        self._deletes = DeleteGatherer(api)
+        self._heartbeat = Heartbeat(settings.name, api, telemetry)
+        self._around = Surroundings(
+            settings=settings,
+            api=api,
+            function=function,
+            scaling=self._scaling,
+            deletes=self._deletes,
+            heartbeat=self._heartbeat,
+            telemetry=telemetry,
+            stop=stop,
+        )
+        self._ready: deque[list[Batch]] = deque()
+        self._receives = 0
+        self._asked = 0
+        self._reserved = 0
+        self._running = 0
+        self._last_activity = self._loop.time()
+        self._visible_at = -math.inf
+        self._beating: asyncio.Task[None] | None = None
+        self.tried = asyncio.Event()
+        """Set when the queue has been polled, or the mapping has said why not."""
+
+    # --- what others may ask
+
+    @property
+    def in_flight(self) -> int:
+        """Batches under way, those waiting for a place included."""
+        return self._running + len(self._ready)
+
+    @property
+    def pollers(self) -> int:
+        """Receives under way."""
+        return self._receives
+
+    @property
+    def concurrency(self) -> int:
+        """Batches that may be under way now."""
+        return self._scaling.concurrency
+
+    @property
+    def quiet_since(self) -> float:
+        """Loop time since which nothing was received, run or waiting to be retried; infinity while something is."""
+        if self.in_flight or len(self._batcher):
+            return math.inf
+        return max(self._last_activity, self._visible_at)
+
+    # --- the loop
+
+    async def run(self) -> None:
+        """Poll until stop, then drain: wait for receives and batches, give back what was never started.
+
+        Cancelling it halts: handlers are killed, their messages are left to their visibility timeout.
+        """
+        forget = self._function.on_room(self._wake.set)
+        stopping = self._loop.create_task(self._stop.wait())
+        stopping.add_done_callback(lambda _: self._wake.set())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                while not self._stop.is_set():
+                    self._wake.clear()
+                    now = self._loop.time()
+                    if (due := self._batcher.expire(now)) is not None:
+                        self._ready.append([due])
+                    self._start_batches(tasks)
+                    self._start_receives(tasks, now)
+                    await self._sleep_until(self._next_deadline(now))
+                await self._drain()
+        finally:
+            forget()
+            stopping.cancel()
+            await self._deletes.close(within=_LAST_DELETES)
+
+    async def _drain(self) -> None:
+        """Give back what waits, then let what is under way come to its end."""
+        waiting = [*self._batcher.drain()]
+        while self._ready:
+            waiting += [record for batch in self._ready.popleft() for record in batch.records]
+        await self._give_back(waiting)
+        while self._receives or self._running:
+            self._wake.clear()
+            await self._wake.wait()
+        if self._beating is not None:
+            self._beating.cancel()
+
+    def _next_deadline(self, now: float) -> float | None:
+        deadlines = []
+        if self._batcher.due is not None:
+            deadlines.append(self._batcher.due)
+        if self._trouble.retry_at > now:
+            deadlines.append(self._trouble.retry_at)
+        return min(deadlines, default=None)
+
+    async def _sleep_until(self, deadline: float | None) -> None:
+        timer = None if deadline is None else self._loop.call_at(deadline, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    # --- receiving
+
+    def _start_receives(self, tasks: asyncio.TaskGroup, now: float) -> None:
+        """Start as many receives as the backlog deserves and free places allow; one only while in trouble."""
+        if now < self._trouble.retry_at:
+            return
+        allowed = 1 if self._trouble.exists or self._lookup.queue is None else self._scaling.receives
+        while self._receives < allowed:
+            most = self._askable()
+            if most < 1:
+                return
+            places = self._places(most)
+            self._receives += 1
+            self._asked += most
+            self._reserved += places
+            tasks.create_task(self._receive(tasks, most, places))
+
+    def _askable(self) -> int:
+        """How many messages a further receive may ask for, so that all of them could be started."""
+        settings = self._settings
+        free = self._scaling.concurrency - self.in_flight
+        if settings.window:
+            if not self._function.room:
+                return 0
+            return min(MAX_RECEIVE, free * settings.batch_size - len(self._batcher) - self._asked)
+        free = min(free, self._function.room - len(self._ready)) - self._reserved
+        if settings.fifo:
+            return min(MAX_RECEIVE, settings.batch_size) if free > 0 else 0
+        return min(MAX_RECEIVE, free * settings.batch_size)
+
+    def _places(self, most: int) -> int:
+        """Places that a receive of `most` messages reserves; a windowed mapping counts messages instead."""
+        if self._settings.window:
+            return 0
+        return 1 if self._settings.fifo else math.ceil(most / self._settings.batch_size)
+
+    async def _receive(self, tasks: asyncio.TaskGroup, most: int, places: int) -> None:
+        records: list[Record] = []
+        try:
+            queue = await self._find_queue(tasks)
+            visibility = self._lookup.raised_visibility(queue)
+            messages = await self._api.receive(queue, most=most, wait=self._wait_time(), visibility_timeout=visibility)
+            now = self._loop.time()
+            self._trouble.passed(now)
+            self._scaling.polled(asked=most, got=len(messages), now=now)
+            if messages:
+                self._last_activity = now
+                self._telemetry.emit(say.RecordsReceived(mapping=self._settings.name, records=len(messages)))
+                hidden_until = now + (visibility or queue.visibility_timeout)
+                records, unmatched = self._intake.admit(messages, hidden_until)
+                if unmatched:
+                    tasks.create_task(self._delete_unmatched(queue, unmatched, hidden_until))
+        except SourceError as error:
+            why = error.failure
+            passing = why.kind is Kind.BACK_OFF and self._lookup.queue is not None
+            self._trouble.failed(why.code, why.message, self._loop.time(), passing=passing)
+        finally:
+            self._receives -= 1
+            self._asked -= most
+            self._reserved -= places
+            self.tried.set()
+            self._wake.set()
+        if records:
+            await self._take_in(records)
+
+    async def _take_in(self, records: list[Record]) -> None:
+        if self._stop.is_set():
+            await self._give_back(records)
+            return
+        if self._settings.visibility_heartbeat:
+            self._heartbeat.hold(records)
+        batches = self._batcher.add(records, self._loop.time())
+        if self._settings.fifo:
+            # One receive may bring several batches of the same group only if it passes the payload limit:
+            # they follow each other.
+            self._ready.append(batches)
+        else:
+            self._ready.extend([batch] for batch in batches)
+
+    async def _find_queue(self, tasks: asyncio.TaskGroup) -> Queue:
+        first = self._lookup.queue is None
+        queue = await self._lookup.find(again=self._trouble.exists)
+        if first:
+            settings = self._settings
+            self._telemetry.emit(
+                say.MappingEnabled(
+                    mapping=settings.name,
+                    source=settings.queue_arn,
+                    function=self._function.name,
+                    batch_size=settings.batch_size,
+                    window_s=settings.window,
+                    max_concurrency=settings.limits.ceiling,
+                    visibility_timeout_s=queue.visibility_timeout,
+                    max_receive_count=queue.max_receive_count,
+                )
+            )
+            if self._function.limit == 0:
+                hint = f"reserved_concurrency of {self._function.name} is 0: nothing is received until it is raised"
+                self._telemetry.emit(say.MappingAdvice(mapping=settings.name, topic="function_stopped", hint=hint))
+            if settings.visibility_heartbeat:
+                self._beating = tasks.create_task(self._heartbeat.beat(queue))
+        return queue
+
+    def _wait_time(self) -> int:
+        """Long poll as long as allowed, but not beyond the end of an open window."""
+        if self._batcher.due is None:
+            return self._settings.longest_poll
+        left = math.ceil(self._batcher.due - self._loop.time())
+        return max(1, min(self._settings.longest_poll, left))
+
+    async def _delete_unmatched(self, queue: Queue, unmatched: list[Unmatched], hidden_until: float) -> None:
+        name = self._settings.name
+        ids = tuple(message.id for message in unmatched[:IDS_SHOWN])
+        self._telemetry.emit(say.RecordFiltered(mapping=name, records=len(unmatched), ids=ids))
+        deleting = self._deletes.submit(queue, [(message.handle, hidden_until) for message in unmatched])
+        id_of = {message.handle: message.id for message in unmatched}
+        for entry in await asyncio.shield(deleting):
+            why = entry.failure
+            self._telemetry.emit(
+                say.DeleteFailed(mapping=name, id=id_of[entry.handle], error_type=why.code, error_message=why.message)
+            )
+
+    # --- batches
+
+    def _start_batches(self, tasks: asyncio.TaskGroup) -> None:
+        while self._ready and self._running < self._scaling.concurrency:
+            self._running += 1
+            tasks.create_task(self._run_chain(self._ready.popleft()))
+
+    async def _run_chain(self, chain: list[Batch]) -> None:
+        """Run batches one after the other; a group that failed in one is left out of the next ones."""
+        queue = self._lookup.queue
+        assert queue is not None  # noqa: S101 - batches come from a receive, which needs the queue
+        held_back: set[str | None] = set()
+        try:
+            for number, batch in enumerate(chain):
+                records = [r for r in batch.records if r.ordering_key not in held_back] if number else batch.records
+                if not records:
+                    continue
+                ended = await SqsBatch(self._around, Batch(records, batch.cut), queue).run()
+                held_back.update(record.ordering_key for record in (*ended.kept, *ended.never_started))
+                self._visible_at = max(self._visible_at, ended.visible_at)
+                await self._give_back(ended.never_started)
+        finally:
+            self._running -= 1
+            self._last_activity = self._loop.time()
+            self._batcher.invocation_ended(self._last_activity)
+            self._wake.set()
+
+    async def _give_back(self, records: Sequence[Record]) -> None:
+        """Make received records that were never started visible at once (`release_on_stop`)."""
+        queue = self._lookup.queue
+        if not records or queue is None:
+            return
+        self._heartbeat.let_go(records)
+        if not self._settings.release_on_stop:
+            return
+        ids = {record.handle: record.id for record in records}
+        failures = await change_visibility(self._api, queue, dict.fromkeys(ids, 0))
+        for entry in failures:
+            self._telemetry.emit(
+                say.VisibilityFailed(
+                    mapping=self._settings.name,
+                    purpose="release",
+                    id=ids[entry.handle],
+                    error_type=entry.failure.code,
+                    error_message=entry.failure.message,
+                )
+            )
+        if len(records) > len(failures):
+            released = len(records) - len(failures)
+            self._telemetry.emit(say.RecordsReleased(mapping=self._settings.name, records=released))

@@ -1,0 +1,160 @@
+"""The life of one mapping: started when its function loads, kept running, healed by itself.
+
+| state         | from                                | means                                                          |
+|---------------|-------------------------------------|----------------------------------------------------------------|
+| `enabling`    | start                               | the function is being loaded, the queue looked up              |
+| `enabled`     | `enabling`, `unavailable`           | polling                                                        |
+| `unavailable` | `enabling`, `enabled`               | something is missing; says what, waits, tries again            |
+| `disabling`   | any, on stop                        | draining                                                       |
+| `disabled`    | `disabling`                         | nothing runs                                                   |
+
+A mapping in trouble never touches another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import traceback
+from typing import TYPE_CHECKING, Literal
+
+from esmd.invoke.protocol import StartFailed
+from esmd.observe.daemon_events import InternalError
+from esmd.observe.mapping_events import MappingDisabled
+from esmd.trouble import Trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from esmd.function import Function
+    from esmd.observe.telemetry import Telemetry
+    from esmd.sqs.runner import SqsRunner
+
+State = Literal["enabling", "enabled", "unavailable", "disabling", "disabled"]
+
+
+class Supervisor:
+    """Keeps one mapping running until `stop`.
+
+    Args:
+        name: of the mapping.
+        function: what it invokes.
+        make_runner: makes a fresh runner that reports to the given trouble.
+        telemetry: where events go.
+        stop: set when the mapping is to drain.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        function: Function,
+        make_runner: Callable[[Trouble], SqsRunner],
+        telemetry: Telemetry,
+        stop: asyncio.Event,
+    ) -> None:
+        self.name = name
+        self._function = function
+        self._make_runner = make_runner
+        self._telemetry = telemetry
+        self._stop = stop
+        self._trouble = Trouble(name, telemetry)
+        self._born = asyncio.get_running_loop().time()
+        self._ended = False
+        self.function_failed = False
+        """Whether it is the function, not the source, that keeps the mapping from running."""
+        self.runner: SqsRunner | None = None
+        """The runner at work; None while the function cannot be loaded."""
+        self.tried = asyncio.Event()
+        """Set once the mapping runs or has said why it cannot."""
+
+    @property
+    def state(self) -> State:
+        """See the module's table."""
+        if self._ended:
+            return "disabled"
+        if self._stop.is_set():
+            return "disabling"
+        if self._trouble.unavailable:
+            return "unavailable"
+        return "enabled" if self.tried.is_set() else "enabling"
+
+    @property
+    def reason(self) -> str | None:
+        """Why it is unavailable."""
+        return self._trouble.reason
+
+    @property
+    def quiet_since(self) -> float:
+        """Loop time since which nothing happened and nothing is awaited; infinity while something is."""
+        if self.runner is None:
+            return self._born if self.tried.is_set() else math.inf
+        return self.runner.quiet_since if self.tried.is_set() else math.inf
+
+    async def run(self) -> None:
+        """Run until stop; cancelling it halts."""
+        try:
+            while not self._stop.is_set():
+                if not await self._function_starts():
+                    await self._pause()
+                    continue
+                if await self._polls():
+                    break
+                await self._pause()
+        finally:
+            self._ended = True
+            self._telemetry.emit(MappingDisabled(mapping=self.name, reason="stopping"))
+
+    async def _function_starts(self) -> bool:
+        """Load the function before anything is received: a receive that cannot be handled costs a receive count."""
+        try:
+            await self._function.start()
+        except StartFailed as error:
+            self.function_failed = True
+            self._failed(error.error_type, error.message)
+            self.tried.set()
+            return False
+        self.function_failed = False
+        return True
+
+    async def _polls(self) -> bool:
+        """Run the runner; False if a defect ended it."""
+        self.runner = self._make_runner(self._trouble)
+        watching = asyncio.create_task(self._watch(self.runner))
+        try:
+            await self.runner.run()
+        except Exception as error:  # noqa: BLE001 - a defect in one mapping must not take the others down
+            self._defect(error)
+            return False
+        finally:
+            watching.cancel()
+        return True
+
+    async def _watch(self, runner: SqsRunner) -> None:
+        await runner.tried.wait()
+        self.tried.set()
+
+    def _defect(self, error: Exception) -> None:
+        innermost: BaseException = error
+        while isinstance(innermost, BaseExceptionGroup):
+            innermost = innermost.exceptions[0]
+        self._telemetry.emit(
+            InternalError(
+                where=f"mapping {self.name}",
+                error_type=type(innermost).__name__,
+                error_message=str(innermost),
+                stack=tuple(line.rstrip() for line in traceback.format_exception(innermost)),
+            )
+        )
+        self._failed(type(innermost).__name__, f"internal error: {innermost}")
+        self.tried.set()
+
+    def _failed(self, error_type: str, message: str) -> None:
+        self._trouble.failed(error_type, message, asyncio.get_running_loop().time(), passing=False)
+
+    async def _pause(self) -> None:
+        """Wait until the next try, or stop."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(self._trouble.retry_at):
+                await self._stop.wait()

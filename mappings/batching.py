@@ -1,0 +1,108 @@
+"""When records become a batch [specification A.2].
+
+A batch is closed by the first of: `batch_size` records, the batching window, the payload limit. Without a window,
+whatever one poll brought is a batch.
+
+| event                                   | open batch empty            | open batch holds records                      |
+|-----------------------------------------|-----------------------------|-----------------------------------------------|
+| records arrive                          | window opens, see below     | gathered; full ones are closed: size, bytes   |
+| records arrive, no window               | closed at once: poll        | (never the case)                              |
+| the window has run out                  | nothing                     | closed: window                                |
+| an invocation ended                     | window opens then           | nothing                                       |
+| the mapping stops                       | nothing                     | handed back: drain                            |
+
+The window's clock: it opens when the previous batch was closed or its invocation ended, whichever is later, as on AWS.
+On a mapping that has been idle for a whole window it opens with the first record, so that a lone record still gathers
+company for the window's full length.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from esmd.mappings.events import ENVELOPE_BYTES, MAX_EVENT_BYTES
+from esmd.mappings.records import Batch, Cut, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Batcher:
+    """Gathers the records of one ordering domain into batches. `now` is any monotonic clock, in seconds."""
+
+    def __init__(self, *, batch_size: int, window: float, max_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._batch_size = batch_size
+        self._window = window
+        self._max_bytes = max_bytes
+        self._open: list[Record] = []
+        self._bytes = ENVELOPE_BYTES
+        self._opened_at = float("-inf")
+        self._due: float | None = None
+
+    def __len__(self) -> int:
+        """Records gathered and not yet in a batch."""
+        return len(self._open)
+
+    @property
+    def due(self) -> float | None:
+        """When the open batch must be closed (`expire`); None while it is empty."""
+        return self._due
+
+    @property
+    def gathered(self) -> tuple[Record, ...]:
+        """The records of the open batch."""
+        return tuple(self._open)
+
+    def add(self, records: Iterable[Record], now: float) -> list[Batch]:
+        """Take the records of one poll; return the batches they closed, in order.
+
+        A record that alone passes the payload limit is a batch of its own: the invocation is then refused, and that
+        failure is the record's to answer for.
+        """
+        closed = []
+        for record in records:
+            if self._open and self._bytes + 1 + record.size > self._max_bytes:
+                closed.append(self._close("bytes", now))
+            if not self._open:
+                window_opened = self._opened_at if now < self._opened_at + self._window else now
+                self._due = window_opened + self._window
+            else:
+                self._bytes += 1
+            self._open.append(record)
+            self._bytes += record.size
+            if len(self._open) == self._batch_size:
+                closed.append(self._close("size", now))
+        if self._open and not self._window:
+            closed.append(self._close("poll", now))
+        return closed
+
+    def expire(self, now: float) -> Batch | None:
+        """Close the open batch if its window has run out."""
+        if self._due is None or now < self._due:
+            return None
+        return self._close("window", now)
+
+    def invocation_ended(self, now: float) -> None:
+        """Tell that an invocation of this mapping ended: the next window opens."""
+        if not self._open:
+            self._opened_at = now
+
+    def drain(self) -> tuple[Record, ...]:
+        """Give up the open batch: its records, to be handed back to the source."""
+        records = self.gathered
+        self._open = []
+        self._bytes = ENVELOPE_BYTES
+        self._due = None
+        return records
+
+    def discard(self, handles: frozenset[str]) -> None:
+        """Forget gathered records that the source no longer keeps for us (by handle)."""
+        kept = [record for record in self._open if record.handle not in handles]
+        self._open = kept
+        self._bytes = ENVELOPE_BYTES + sum(record.size for record in kept) + max(0, len(kept) - 1)
+        if not kept:
+            self._due = None
+
+    def _close(self, cut: Cut, now: float) -> Batch:
+        self._opened_at = now
+        return Batch(self.drain(), cut)

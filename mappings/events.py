@@ -1,0 +1,98 @@
+"""The Lambda event JSON of each source [specification A.8].
+
+A record becomes a dict once (`sqs_record`: what filters look at), then JSON text once (`encode`). The event of a batch
+is these texts joined, so its size is known to the byte before it is built.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import PydanticSerializationError, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from esmd.mappings.records import Record
+
+MAX_EVENT_BYTES = 6 * 1024 * 1024
+"""Lambda's limit on a synchronous event, bodies and metadata together [specification A.2, F.1]."""
+
+_HEAD = b'{"Records":['
+_TAIL = b"]}"
+ENVELOPE_BYTES = len(_HEAD) + len(_TAIL)
+"""Bytes of an event beyond its records; one more for each comma between them."""
+
+_ATTRIBUTE_ORDER = (
+    "ApproximateReceiveCount",
+    "AWSTraceHeader",
+    "SentTimestamp",
+    "SequenceNumber",
+    "MessageGroupId",
+    "SenderId",
+    "MessageDeduplicationId",
+    "ApproximateFirstReceiveTimestamp",
+    "DeadLetterQueueSourceArn",
+)
+
+
+def sqs_record(message: Mapping[str, Any], *, queue_arn: str, region: str, windowed: bool) -> dict[str, Any]:
+    """Turn a message of ReceiveMessage into its element of `Records`.
+
+    Args:
+        message: as the API returns it; the body goes through untouched.
+        queue_arn: the queue's ARN, `eventSourceARN`.
+        region: the queue's region, `awsRegion`.
+        windowed: whether the mapping has a batching window: then, and only then, a message without attributes
+            carries `md5OfMessageAttributes: null`; else the key is absent (recorded on AWS).
+    """
+    given = message.get("Attributes") or {}
+    attributes = {name: str(given[name]) for name in _ATTRIBUTE_ORDER if name in given}
+    if len(attributes) < len(given):
+        attributes.update((name, str(value)) for name, value in given.items() if name not in attributes)
+    record = {
+        "messageId": message["MessageId"],
+        "receiptHandle": message["ReceiptHandle"],
+        "body": message.get("Body", ""),
+        "attributes": attributes,
+        "messageAttributes": {
+            name: _message_attribute(value) for name, value in (message.get("MessageAttributes") or {}).items()
+        },
+    }
+    md5 = message.get("MD5OfMessageAttributes")
+    if md5 is not None or windowed:
+        record["md5OfMessageAttributes"] = md5
+    record["md5OfBody"] = message.get("MD5OfBody")
+    record["eventSource"] = "aws:sqs"
+    record["eventSourceARN"] = queue_arn
+    record["awsRegion"] = region
+    return record
+
+
+def _message_attribute(value: Mapping[str, Any]) -> dict[str, Any]:
+    """One entry of messageAttributes: the two lists are always there and always empty."""
+    entry: dict[str, Any] = {}
+    if value.get("StringValue") is not None:
+        entry["stringValue"] = value["StringValue"]
+    elif value.get("BinaryValue") is not None:
+        binary = value["BinaryValue"]
+        entry["binaryValue"] = base64.b64encode(binary).decode() if isinstance(binary, bytes) else binary
+    entry["stringListValues"] = []
+    entry["binaryListValues"] = []
+    entry["dataType"] = value.get("DataType", "String")
+    return entry
+
+
+def encode(record: Mapping[str, Any]) -> bytes:
+    """A record as compact UTF-8 JSON; text that UTF-8 cannot hold (lone surrogates) is escaped."""
+    try:
+        return to_json(record)
+    except (PydanticSerializationError, UnicodeEncodeError):
+        return json.dumps(record, separators=(",", ":")).encode()
+
+
+def join(records: Iterable[Record]) -> bytes:
+    """The event of a batch, as UTF-8 JSON."""
+    return _HEAD + b",".join(record.event for record in records) + _TAIL

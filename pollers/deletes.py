@@ -1,0 +1,163 @@
+"""Deleting processed messages: gathered across batches, ten to a call, single failures tried again.
+
+At low load a delete leaves at once. While calls are under way, what arrives is gathered and leaves with the next one, so
+that a busy mapping fills its calls without anyone waiting on a timer.
+
+| answer to an entry                          | what happens                                                   |
+|---------------------------------------------|----------------------------------------------------------------|
+| deleted                                     | done                                                           |
+| `REFUSED` (stale receipt handle)            | given up: the message is someone else's again                  |
+| `BACK_OFF` (throttled, 5xx, no connection)  | again, later each time, until its visibility timeout has ended |
+| `RECONFIGURE` (queue or permission is gone) | given up                                                       |
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from esmd.mappings.backoff import delay
+from esmd.pollers.errors import Failure, Kind, SourceError
+from esmd.pollers.sqs import MAX_RECEIVE, EntryFailure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from esmd.pollers.sqs import Queue, SqsApi
+
+_MAX_CALLS = 8
+"""Delete calls of one mapping at once."""
+
+_FEWEST_TRIES = 3
+"""Tried at least this often, whatever the visibility timeout says."""
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    handle: str
+    hidden_until: float
+    done: asyncio.Future[Failure | None]
+    tries: int = 0
+
+
+class DeleteGatherer:
+    """Deletes the messages of one queue. `close` it when the mapping stops."""
+
+    def __init__(self, api: SqsApi) -> None:
+        self._api = api
+        self._waiting: deque[tuple[Queue, _Entry]] = deque()
+        self._calls: set[asyncio.Task[None]] = set()
+        self._retries: set[asyncio.TimerHandle] = set()
+        self._flush_scheduled = False
+        self._unsettled = 0
+        self._settled = asyncio.Event()
+        self._settled.set()
+
+    def submit(self, queue: Queue, messages: Iterable[tuple[str, float]]) -> asyncio.Future[list[EntryFailure]]:
+        """Delete messages, each given by its receipt handle and the end of its visibility (loop time).
+
+        Takes effect when it returns: cancelling whoever awaits the result cancels no delete. The result names the
+        messages that could not be deleted.
+        """
+        loop = asyncio.get_running_loop()
+        entries = [_Entry(handle, until, loop.create_future()) for handle, until in messages]
+        self._unsettled += len(entries)
+        if entries:
+            self._settled.clear()
+        self._waiting.extend((queue, entry) for entry in entries)
+        self._schedule_flush()
+        result: asyncio.Future[list[EntryFailure]] = loop.create_future()
+        left = len(entries)
+
+        def settled(_: asyncio.Future[Failure | None]) -> None:
+            nonlocal left
+            left -= 1
+            self._unsettled -= 1
+            if not self._unsettled:
+                self._settled.set()
+            if not left and not result.done():
+                outcomes = [(entry.handle, entry.done.result()) for entry in entries]
+                result.set_result([EntryFailure(handle, why) for handle, why in outcomes if why is not None])
+
+        for entry in entries:
+            entry.done.add_done_callback(settled)
+        if not entries:
+            result.set_result([])
+        return result
+
+    async def close(self, *, within: float) -> None:
+        """Wait up to `within` seconds for what was submitted, then give the rest up."""
+        try:
+            async with asyncio.timeout(within):
+                await self._settled.wait()
+        except TimeoutError:
+            gone = Failure(Kind.BACK_OFF, "Stopped", "the mapping stopped before the message could be deleted")
+            for _, entry in self._waiting:
+                _settle(entry, gone)
+        finally:
+            for retry in self._retries:
+                retry.cancel()
+            for call in self._calls:
+                call.cancel()
+            await asyncio.gather(*self._calls, return_exceptions=True)
+
+    def _schedule_flush(self) -> None:
+        if self._waiting and not self._flush_scheduled:
+            self._flush_scheduled = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Start the calls that may start now: full ones while there is room, a partial one only when none runs."""
+        self._flush_scheduled = False
+        while self._waiting and len(self._calls) < _MAX_CALLS:
+            if len(self._waiting) < MAX_RECEIVE and self._calls:
+                return
+            queue = self._waiting[0][0]
+            chosen: list[_Entry] = []
+            while self._waiting and self._waiting[0][0] == queue and len(chosen) < MAX_RECEIVE:
+                chosen.append(self._waiting.popleft()[1])
+            call = asyncio.get_running_loop().create_task(self._call(queue, chosen))
+            self._calls.add(call)
+            call.add_done_callback(self._call_ended)
+
+    def _call_ended(self, call: asyncio.Task[None]) -> None:
+        self._calls.discard(call)
+        self._schedule_flush()
+
+    async def _call(self, queue: Queue, entries: list[_Entry]) -> None:
+        try:
+            failed = {f.handle: f.failure for f in await self._api.delete(queue, [e.handle for e in entries])}
+        except SourceError as error:
+            failed = dict.fromkeys((e.handle for e in entries), error.failure)
+        except asyncio.CancelledError:
+            for entry in entries:
+                _settle(entry, Failure(Kind.BACK_OFF, "Stopped", "the delete was cut off; it may have been done"))
+            raise
+        now = asyncio.get_running_loop().time()
+        for entry in entries:
+            failure = failed.get(entry.handle)
+            if failure is None or failure.kind is not Kind.BACK_OFF or not self._retry(queue, entry, now):
+                _settle(entry, failure)
+
+    def _retry(self, queue: Queue, entry: _Entry, now: float) -> bool:
+        """Put `entry` off for another try; False when it is too late for one."""
+        entry.tries += 1
+        wait = delay(entry.tries, initial=0.1, maximum=5)
+        if entry.tries >= _FEWEST_TRIES and now + wait >= entry.hidden_until:
+            return False
+
+        def again() -> None:
+            self._retries.discard(timer)
+            self._waiting.append((queue, entry))
+            self._schedule_flush()
+
+        timer = asyncio.get_running_loop().call_later(wait, again)
+        self._retries.add(timer)
+        return True
+
+
+def _settle(entry: _Entry, failure: Failure | None) -> None:
+    if not entry.done.done():
+        entry.done.set_result(failure)

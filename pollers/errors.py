@@ -1,0 +1,141 @@
+"""Every error of AWS or of the way to it, classified once.
+
+| kind          | meaning                                                            | what a loop does                   |
+|---------------|--------------------------------------------------------------------|------------------------------------|
+| `BACK_OFF`    | throttling, 5xx, no connection, time-out: it will work again       | wait, longer each time, and repeat |
+| `RECONFIGURE` | source or permission is missing: someone has to change something   | say so, wait, look it up anew      |
+| `REFUSED`     | this request is wrong and stays so (a stale receipt handle)        | do not repeat it                   |
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
+
+
+class Kind(Enum):
+    """What an error asks for; see the module's table."""
+
+    BACK_OFF = auto()
+    RECONFIGURE = auto()
+    REFUSED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A classified error: `code` is stable (AWS's error code or the class name), `message` is for a person."""
+
+    kind: Kind
+    code: str
+    message: str
+
+
+class SourceError(Exception):
+    """A call to a source failed."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(f"{failure.code}: {failure.message}")
+        self.failure = failure
+
+
+_RECONFIGURE = frozenset(
+    {
+        "AWS.SimpleQueueService.NonExistentQueue",
+        "QueueDoesNotExist",
+        "AWS.SimpleQueueService.QueueDeletedRecently",
+        "AccessDenied",
+        "AccessDeniedException",
+        "AuthFailure",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "InvalidAccessKeyId",
+        "InvalidAddress",
+        "InvalidClientTokenId",
+        "InvalidSecurity",
+        "KmsAccessDenied",
+        "KmsDisabled",
+        "KmsInvalidState",
+        "KmsNotFound",
+        "KmsOptInRequired",
+        "MissingAuthenticationToken",
+        "NotAuthorized",
+        "OptInRequired",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+        "UnsupportedOperation",
+        # raised by botocore before anything is sent
+        "NoCredentialsError",
+        "PartialCredentialsError",
+        "CredentialRetrievalError",
+        "ProfileNotFound",
+        "NoRegionError",
+        "InvalidEndpointURLError",
+    }
+)
+
+_BACK_OFF = frozenset(
+    {
+        "InternalError",
+        "InternalFailure",
+        "InternalServerError",
+        "KmsThrottled",
+        "OverLimit",
+        "RequestExpired",
+        "RequestThrottled",
+        "RequestTimeout",
+        "ServiceUnavailable",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
+
+
+def classify(error: BaseException) -> Failure:
+    """Classify anything that a call through aiobotocore may raise.
+
+    An error that nobody has classified is a `BACK_OFF`: waiting and repeating loses nothing, giving up might.
+    """
+    response = getattr(error, "response", None)
+    if isinstance(response, dict) and isinstance(response.get("Error"), dict):
+        return _of_answer(response)
+    code = type(error).__name__
+    if isinstance(error, TimeoutError | asyncio.TimeoutError):
+        return Failure(Kind.BACK_OFF, code, str(error) or "the call took too long")
+    message = _innermost(error)
+    return Failure(Kind.RECONFIGURE if code in _RECONFIGURE else Kind.BACK_OFF, code, message)
+
+
+def classify_entry(entry: dict[str, Any]) -> Failure:
+    """Classify one element of `Failed` in the answer to a batch request."""
+    code = str(entry.get("Code", "Unknown"))
+    message = str(entry.get("Message", "")) or code
+    if entry.get("SenderFault") and code not in _BACK_OFF:
+        return Failure(Kind.REFUSED, code, message)
+    return Failure(Kind.BACK_OFF, code, message)
+
+
+def _of_answer(response: dict[str, Any]) -> Failure:
+    """Classify an error answer of the service; `QueryErrorCode` is the older spelling, the one AWS's texts use."""
+    error = response["Error"]
+    code = str(error.get("Code", "Unknown"))
+    older = str(error.get("QueryErrorCode", code))
+    message = str(error.get("Message", "")) or code
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if {code, older} & _RECONFIGURE:
+        return Failure(Kind.RECONFIGURE, older, message)
+    if {code, older} & _BACK_OFF or status >= 500 or status == 429:
+        return Failure(Kind.BACK_OFF, older, message)
+    if 400 <= status < 500:
+        return Failure(Kind.REFUSED, older, message)
+    return Failure(Kind.BACK_OFF, older, message)
+
+
+def _innermost(error: BaseException) -> str:
+    """The text of an error, without the library's own wrapping where the cause says it better."""
+    text = str(error)
+    return text or type(error).__name__

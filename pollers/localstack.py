@@ -1,0 +1,115 @@
+"""The asyncio LocalStack client: one session, one client per service, fit for long polls.
+
+A thin factory on aiobotocore. Where it connects to, in which region and with which keys has been decided before, by
+`esmd.config.aws`; this module only makes clients, shares them and closes them.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit, urlunsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from aiobotocore.session import AioSession
+
+MAX_POLL_SECONDS = 20
+"""SQS's longest long poll."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """Where and as whom to call one service.
+
+    Attributes:
+        endpoint_url: None lets botocore find AWS's own endpoint.
+        region: None leaves it to the profile.
+        dummy_credentials: use `test`/`test` and look for no others.
+    """
+
+    endpoint_url: str | None
+    region: str | None
+    dummy_credentials: bool
+
+
+class LocalStackClients:
+    """Makes and shares clients: one per service, region and endpoint. An async context manager.
+
+    Args:
+        connect: the `Connection` of a service (`sqs`, `kinesis`, ...) in a region.
+        profile: AWS profile to use, None for the environment's.
+        pool: most connections per client; at least the number of long polls at once, and some for deletes.
+    """
+
+    def __init__(self, connect: Callable[[str, str | None], Connection], *, profile: str | None, pool: int) -> None:
+        self._connect = connect
+        self._profile = profile
+        self._pool = pool
+        self._session: AioSession | None = None
+        self._clients: dict[tuple[str, Connection], Any] = {}
+        self._open = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._clients.clear()
+        await self._open.aclose()
+
+    async def client(self, service: str, region: str | None) -> tuple[Any, Connection]:
+        """The shared client of `service` in `region`, and what it connects to.
+
+        Raises:
+            botocore.exceptions.BotoCoreError: no such profile, no region, no usable endpoint.
+        """
+        connection = self._connect(service, region)
+        key = (service, connection)
+        if key not in self._clients:
+            self._clients[key] = await self._make(service, connection)
+        return self._clients[key], connection
+
+    async def _make(self, service: str, connection: Connection) -> Any:
+        # Imported late: aiobotocore takes a third of a second, and `lint` or `--help` do not need it.
+        from aiobotocore.config import AioConfig  # noqa: PLC0415
+        from aiobotocore.session import AioSession  # noqa: PLC0415
+
+        if self._session is None:
+            self._session = AioSession(profile=self._profile)
+        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"} if connection.dummy_credentials else {}
+        create: Any = self._session.create_client  # overloaded per service name; `service` is any of them
+        return await self._open.enter_async_context(
+            create(
+                service,
+                region_name=connection.region,
+                endpoint_url=connection.endpoint_url,
+                config=AioConfig(
+                    max_pool_connections=self._pool,
+                    connect_timeout=5,
+                    read_timeout=MAX_POLL_SECONDS + 10,
+                    # The loops own retries: a retry in here would hide a long poll's second life from them.
+                    retries={"mode": "standard", "total_max_attempts": 1},
+                    tcp_keepalive=True,
+                    user_agent="esmd",
+                ),
+                **keys,
+            )
+        )
+
+
+def reachable_url(queue_url: str, endpoint_url: str | None) -> str:
+    """A queue URL with the scheme and host of the configured endpoint.
+
+    Emulators answer with a host of their own (a public DNS name, a container's name) that need not resolve here; only
+    the path names the queue. On AWS (`endpoint_url` None) the URL stays as it is.
+    """
+    if endpoint_url is None:
+        return queue_url
+    endpoint = urlsplit(endpoint_url)
+    queue = urlsplit(queue_url)
+    return urlunsplit((endpoint.scheme, endpoint.netloc, queue.path, queue.query, ""))

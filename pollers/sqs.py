@@ -1,0 +1,187 @@
+"""The SQS side of a mapping: looking a queue up, receiving, deleting, changing visibility.
+
+`SqsApi` is what the rest of the house sees; `BotoSqs` does it through aiobotocore. Every error leaves this module as a
+`SourceError` with a classified `Failure`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from esmd.pollers.errors import Failure, Kind, SourceError, classify, classify_entry
+from esmd.pollers.localstack import LocalStackClients, reachable_url
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+MAX_RECEIVE = 10
+"""Most messages of one ReceiveMessage, and most entries of one batch request."""
+
+MAX_VISIBILITY = 43_200
+"""Longest visibility timeout, in seconds (12 hours)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """A queue as it is now.
+
+    Attributes:
+        url: for the calls; already on the configured endpoint.
+        visibility_timeout: the queue's own, in seconds.
+        max_receive_count: of its redrive policy; None without one.
+        dead_letter_arn: of its redrive policy; None without one.
+    """
+
+    url: str
+    visibility_timeout: int
+    max_receive_count: int | None
+    dead_letter_arn: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EntryFailure:
+    """One entry of a batch request that the service did not carry out."""
+
+    handle: str
+    failure: Failure
+
+
+class SqsApi(Protocol):
+    """The calls a mapping makes on its queue. All raise `SourceError`."""
+
+    async def look_up(self) -> Queue:
+        """Find the queue and read what matters of it. Also after it was deleted and made again."""
+        ...
+
+    async def receive(
+        self, queue: Queue, *, most: int, wait: int, visibility_timeout: int | None
+    ) -> Sequence[Mapping[str, Any]]:
+        """One ReceiveMessage: at most `most` (1 to 10) messages, waiting up to `wait` seconds for the first.
+
+        The returned messages have the API's member names. `visibility_timeout` None means the queue's own.
+        """
+        ...
+
+    async def delete(self, queue: Queue, handles: Sequence[str]) -> list[EntryFailure]:
+        """Delete up to 10 messages; the result names those that were not deleted."""
+        ...
+
+    async def change_visibility(self, queue: Queue, timeouts: Mapping[str, int]) -> list[EntryFailure]:
+        """Set the time until up to 10 messages (by handle) are visible again, in seconds from now."""
+        ...
+
+
+class BotoSqs:
+    """`SqsApi` through aiobotocore."""
+
+    def __init__(self, clients: LocalStackClients, *, region: str, account_id: str, queue_name: str) -> None:
+        self._clients = clients
+        self._region = region
+        self._account_id = account_id
+        self._queue_name = queue_name
+        self._client: Any = None
+
+    async def look_up(self) -> Queue:
+        """See `SqsApi.look_up`."""
+        try:
+            self._client, connection = await self._clients.client("sqs", self._region)
+            found = await self._client.get_queue_url(
+                QueueName=self._queue_name, QueueOwnerAWSAccountId=self._account_id
+            )
+            url = reachable_url(found["QueueUrl"], connection.endpoint_url)
+            answer = await self._client.get_queue_attributes(
+                QueueUrl=url, AttributeNames=["VisibilityTimeout", "RedrivePolicy"]
+            )
+        except Exception as error:
+            failure = classify(error)
+            if failure.code in {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}:
+                failure = _queue_missing()
+            raise SourceError(failure) from error
+        attributes = answer.get("Attributes", {})
+        redrive = _redrive_policy(attributes.get("RedrivePolicy"))
+        return Queue(
+            url=url,
+            visibility_timeout=int(attributes.get("VisibilityTimeout", 30)),
+            max_receive_count=redrive[0],
+            dead_letter_arn=redrive[1],
+        )
+
+    async def receive(
+        self, queue: Queue, *, most: int, wait: int, visibility_timeout: int | None
+    ) -> Sequence[Mapping[str, Any]]:
+        """See `SqsApi.receive`."""
+        extra = {} if visibility_timeout is None else {"VisibilityTimeout": visibility_timeout}
+        try:
+            answer = await self._client.receive_message(
+                QueueUrl=queue.url,
+                MaxNumberOfMessages=most,
+                WaitTimeSeconds=wait,
+                MessageSystemAttributeNames=["All"],
+                MessageAttributeNames=["All"],
+                **extra,
+            )
+        except Exception as error:
+            raise SourceError(classify(error)) from error
+        messages: list[dict[str, Any]] = answer.get("Messages", [])
+        if not all(message.get("MessageId") and message.get("ReceiptHandle") for message in messages):
+            raise SourceError(Failure(Kind.BACK_OFF, "MalformedAnswer", "a message has no MessageId or ReceiptHandle"))
+        return messages
+
+    async def delete(self, queue: Queue, handles: Sequence[str]) -> list[EntryFailure]:
+        """See `SqsApi.delete`."""
+        entries = [{"Id": str(n), "ReceiptHandle": handle} for n, handle in enumerate(handles)]
+        try:
+            answer = await self._client.delete_message_batch(QueueUrl=queue.url, Entries=entries)
+        except Exception as error:
+            raise SourceError(classify(error)) from error
+        return _entry_failures(answer, handles)
+
+    async def change_visibility(self, queue: Queue, timeouts: Mapping[str, int]) -> list[EntryFailure]:
+        """See `SqsApi.change_visibility`."""
+        handles = list(timeouts)
+        entries = [
+            {"Id": str(n), "ReceiptHandle": handle, "VisibilityTimeout": timeouts[handle]}
+            for n, handle in enumerate(handles)
+        ]
+        try:
+            answer = await self._client.change_message_visibility_batch(QueueUrl=queue.url, Entries=entries)
+        except Exception as error:
+            raise SourceError(classify(error)) from error
+        return _entry_failures(answer, handles)
+
+
+def _entry_failures(answer: Mapping[str, Any], handles: Sequence[str]) -> list[EntryFailure]:
+    """The failed entries of a batch answer; an entry that the answer does not mention at all has failed too."""
+    settled = {entry["Id"] for entry in answer.get("Successful", ())}
+    failed = {entry["Id"]: classify_entry(entry) for entry in answer.get("Failed", ())}
+    missing = Failure(Kind.BACK_OFF, "NoResult", "the answer does not mention this entry")
+    return [
+        EntryFailure(handle, failed.get(str(n), missing))
+        for n, handle in enumerate(handles)
+        if str(n) in failed or str(n) not in settled
+    ]
+
+
+def _queue_missing() -> Failure:
+    """AWS's own text for a mapping whose queue is not there [specification A.1]."""
+    return Failure(
+        Kind.RECONFIGURE,
+        "AWS.SimpleQueueService.NonExistentQueue",
+        "Error occurred while ReceiveMessage. SQS Error Code: AWS.SimpleQueueService.NonExistentQueue. "
+        "SQS Error Message: The specified queue does not exist.",
+    )
+
+
+def _redrive_policy(text: str | None) -> tuple[int | None, str | None]:
+    """`maxReceiveCount` and `deadLetterTargetArn` of a RedrivePolicy attribute; some servers send the count as text."""
+    if not text:
+        return None, None
+    try:
+        policy = json.loads(text)
+        return int(policy["maxReceiveCount"]), str(policy["deadLetterTargetArn"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise SourceError(
+            Failure(Kind.RECONFIGURE, "InvalidRedrivePolicy", f"the queue's RedrivePolicy cannot be read: {text}")
+        ) from error
