@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -19,7 +19,6 @@ from pydantic import (
     Field,
     ValidationInfo,
     WithJsonSchema,
-    field_validator,
 )
 
 from esmd.config import values
@@ -58,14 +57,6 @@ class Injected:
 
 def _api(*names: str) -> Api:
     return Api(names)
-
-
-def _texts(check: Any) -> AfterValidator:
-    def checked(value: dict[str, str]) -> dict[str, str]:
-        check(value)
-        return value
-
-    return AfterValidator(checked)
 
 
 def _queue(text: str) -> str:
@@ -149,14 +140,12 @@ class FunctionSettings(Settings):
     """`module.sub:callable`. Lambda's `module.sub.callable` and `folder/module.callable` work too."""
     timeout: Annotated[Seconds, _api("Timeout"), Field(gt=0, le=900)] = 3.0
     """How long an invocation may take: seconds, or a duration such as `30s` or `5m`."""
-    reserved_concurrency: Annotated[int, Field(ge=0)] | None = Field(default=None)
+    reserved_concurrency: Annotated[int | None, _api("ReservedConcurrentExecutions"), Field(ge=0)] = None
     """Most invocations at once, over all mappings; 0 stops the function. Left out: no limit of its own."""
     isolation: Literal["worker", "inline"] = "worker"
     """`worker`: in a process of its own, killed at its timeout. `inline`: inside the daemon, cancelled at its
     timeout; quick to start, but a blocking handler blocks everything."""
-    environment: Annotated[
-        TextMap, _api("Environment"), Texts(wrapper="Variables"), _texts(values.environment)
-    ] = {}  # noqa: RUF012 - pydantic copies it
+    environment: Annotated[TextMap, _api("Environment"), Texts(wrapper="Variables")] = Field(default_factory=dict)
     """Variables added to the handler's environment. Only for `isolation: worker`."""
     python_path: Annotated[
         tuple[FilePath, ...], Field(default_factory=lambda settings: (settings["directory"],))
@@ -192,7 +181,7 @@ class FilterCriteria(Settings):
 class ScalingConfig(Settings):
     """How many invocations the mapping may have under way."""
 
-    maximum_concurrency: Annotated[int, Field(ge=1, le=1000)] | None = Field(default=None)
+    maximum_concurrency: Annotated[int | None, _api("MaximumConcurrency"), Field(ge=1, le=1000)] = None
     """Most invocations at once for this mapping. AWS's minimum is 2; 1 works here. Left out: no cap of its own."""
 
 
@@ -231,7 +220,7 @@ class SqsMapping(Settings):
 
     name: Annotated[str, Injected()]
     """The mapping's name in the configuration."""
-    event_source_arn: Annotated[str, Api(("EventSourceArn", "Queue")), AfterValidator(_queue)]
+    event_source_arn: Annotated[str, _api("EventSourceArn", "Queue"), AfterValidator(_queue)]
     """The queue: `arn:aws:sqs:REGION:ACCOUNT:NAME`."""
     function_name: Annotated[str, _api("FunctionName"), AfterValidator(values.function_name)]
     """A function registered under `functions`: its name, partial ARN or ARN; `$LATEST` is the only qualifier."""
@@ -253,11 +242,11 @@ class SqsMapping(Settings):
     """Dedicated pollers. Excludes `scaling_config.maximum_concurrency`."""
     filter_criteria: Annotated[FilterCriteria, _api("FilterCriteria")] = FilterCriteria()
     """Which messages the handler sees. The others are deleted."""
-    tags: Annotated[TextMap, _api("Tags"), Texts(pairs=True), _texts(values.tags)] = {}  # noqa: RUF012 - as above
+    tags: Annotated[TextMap, _api("Tags"), Texts(pairs=True)] = Field(default_factory=dict)
     """Checked as AWS does, and kept."""
     metrics_config: Annotated[MetricsConfig | None, _api("MetricsConfig")] = None
     """Accepted so that a block can be pasted; has no effect here."""
-    kms_key_arn: Annotated[str | None, Api(("KMSKeyArn", "KmsKeyArn"))] = None
+    kms_key_arn: Annotated[str | None, _api("KMSKeyArn", "KmsKeyArn")] = None
     """Accepted so that a block can be pasted; has no effect here: filters are not encrypted at rest."""
     visibility_heartbeat: bool = False
     """Beyond AWS: extend the visibility of a batch while its handler runs."""
@@ -266,7 +255,7 @@ class SqsMapping(Settings):
     visibility timeout is the delay, as on AWS."""
     release_on_stop: bool = True
     """Beyond AWS: on stop, messages that were received and never started become visible at once."""
-    receive_wait_time_seconds: Annotated[int, Field(ge=1, le=20)] | None = Field(default=None)
+    receive_wait_time_seconds: Annotated[int | None, Field(ge=1, le=20)] = None
     """Beyond AWS: how long one receive waits for messages, in whole seconds. Left out: the daemon chooses."""
 
     @property
@@ -289,20 +278,9 @@ class Config(Settings):
     """Where AWS is."""
     state: StateSettings = StateSettings()
     """Where positions in streams are kept."""
-    functions: dict[str, FunctionSettings] = {}
+    functions: dict[str, FunctionSettings] = Field(default_factory=dict)
     """The registered handlers by name: 1 to 64 letters, digits, hyphens and underscores."""
-    mappings: dict[str, SqsMapping] = {}
+    mappings: dict[str, SqsMapping] = Field(default_factory=dict)
     """The event source mappings by name: 1 to 64 letters, digits, hyphens, underscores and dots."""
     files: Annotated[tuple[Path, ...], Injected()] = ()
     """The files it was read from, absolute."""
-
-    @field_validator("functions", "mappings", mode="after")
-    @classmethod
-    def _in_order(cls, value: dict[str, Any]) -> dict[str, Any]:
-        return dict(value)
-
-    def only(self, names: frozenset[str]) -> Self:
-        """The same configuration with only the mappings of these names."""
-        return self.model_copy(
-            update={"mappings": {name: each for name, each in self.mappings.items() if name in names}}
-        )

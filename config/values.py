@@ -6,15 +6,11 @@ user. None of them looks at anything but its argument.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from esmd.config.report import shown
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _DURATION = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>ms|s|m|h)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -40,15 +36,6 @@ _OTHER_SOURCES = {
     "mq": "Amazon MQ",
     "rds": "DocumentDB",
 }
-
-RESERVED_VARIABLES = frozenset(
-    ("_HANDLER", "_X_AMZN_TRACE_ID", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_EXECUTION_ENV")
-    + ("AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_VERSION")
-    + ("AWS_LAMBDA_INITIALIZATION_TYPE", "AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME")
-    + ("AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-    + ("AWS_LAMBDA_RUNTIME_API", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR")
-)
-"""Variables that Lambda sets itself and refuses to take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,23 +123,3 @@ def function_name(text: str) -> str:
             " write the name alone"
         )
     return match["name"]
-
-
-def environment(variables: Mapping[str, str]) -> None:
-    """Check a handler's variables as Lambda does: names, reserved names, 4 KB in all."""
-    for name in variables:
-        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) and name not in RESERVED_VARIABLES:
-            raise ValueError(f"the name {shown(name)} must be letters, digits and underscores, a letter first")
-    if len(json.dumps(variables, ensure_ascii=False, separators=(",", ":")).encode()) > 4096:  # noqa: PLR2004
-        raise ValueError("the variables exceed Lambda's 4 KB limit")
-
-
-def tags(values: Mapping[str, str]) -> None:
-    """Check tags as AWS does: at most 50, keys of 1 to 128 characters not starting with `aws:`, values up to 256."""
-    if len(values) > 50:  # noqa: PLR2004
-        raise ValueError(f"AWS takes at most 50 tags, not {len(values)}")
-    for key, value in values.items():
-        if len(key) > 128 or key.lower().startswith("aws:"):  # noqa: PLR2004
-            raise ValueError(f"the tag key {shown(key)} must be at most 128 characters and not start with aws:")
-        if len(value) > 256:  # noqa: PLR2004
-            raise ValueError(f"the value of the tag {shown(key)} must be at most 256 characters")

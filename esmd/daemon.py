@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -84,6 +85,7 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
         self._started = self._loop.time()
         self._stats_taken = self._started
+        self._broken = False
 
     async def run(self) -> Exit:
         """Run to the end; the result is the process's exit code."""
@@ -96,6 +98,8 @@ class Daemon:
         for name in self._disabled:
             self._telemetry.emit(MappingDisabled(mapping=name, reason="configuration"))
         running = [asyncio.create_task(s.run(), name=f"mapping {s.name}") for s in self._supervisors]
+        for task in running:
+            task.add_done_callback(self._mapping_ended)
         watching = [asyncio.create_task(self._report())]
         if self._options.exit_when_idle is not None:
             watching.append(asyncio.create_task(self._stop_when_idle(self._options.exit_when_idle)))
@@ -112,6 +116,21 @@ class Daemon:
         code = self._exit_code(failed_fast, cut_short=cut_short)
         self._telemetry.emit(say.DaemonStopped(exit_code=code, uptime_s=self._loop.time() - self._started))
         return code
+
+    def _mapping_ended(self, task: asyncio.Task[None]) -> None:
+        """A supervisor ends only on stop; if one breaks, the daemon must not go on as if it ran."""
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        self._telemetry.emit(
+            say.InternalError(
+                where=task.get_name(),
+                error_type=type(error).__name__,
+                error_message=str(error),
+                stack=tuple(line.rstrip() for line in traceback.format_exception(error)),
+            )
+        )
+        self._broken = True
+        self._shutdown.request("internal error")
 
     async def _become_ready(self) -> Exit | None:
         """Wait until every mapping runs or has said why not; with fail-fast, the exit code for the latter."""
@@ -168,6 +187,8 @@ class Daemon:
             return Exit.INTERRUPTED
         if cut_short:
             return Exit.CUT_SHORT
+        if self._broken:
+            return Exit.FAILED
         if failed_fast is not None:
             return failed_fast
         if self._shutdown.reason == _IDLE and any(s.reason for s in self._supervisors):

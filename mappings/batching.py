@@ -95,14 +95,6 @@ class Batcher:
         self._due = None
         return records
 
-    def discard(self, handles: frozenset[str]) -> None:
-        """Forget gathered records that the source no longer keeps for us (by handle)."""
-        kept = [record for record in self._open if record.handle not in handles]
-        self._open = kept
-        self._bytes = ENVELOPE_BYTES + sum(record.size for record in kept) + max(0, len(kept) - 1)
-        if not kept:
-            self._due = None
-
     def _close(self, cut: Cut, now: float) -> Batch:
         self._opened_at = now
         return Batch(self.drain(), cut)

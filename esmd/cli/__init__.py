@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import sys
 
 import click
 
 from esmd import __version__
-from esmd.cli.exits import Exit
 
 _COMMANDS = {
     "run": "Run the daemon on a configuration.",
@@ -39,8 +37,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
-        command = importlib.import_module(f"esmd.cli.{cmd_name}").command
-        assert isinstance(command, click.Command)
+        command: click.Command = importlib.import_module(f"esmd.cli.{cmd_name}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -62,4 +59,4 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point of the `esmd` command."""
-    sys.exit(cli.main(standalone_mode=True) or Exit.OK)
+    cli()

@@ -149,6 +149,7 @@ class _Reader:
 
     def __init__(self, file: BinaryIO, *, whole_events: bool) -> None:
         self.file = file
+        self.name = getattr(file, "name", "<stdin>")
         self.whole_events = whole_events
         self.bad_lines = 0
 
@@ -162,7 +163,7 @@ class _Reader:
             except _NotAnEventError as error:
                 self.bad_lines += 1
                 if self.bad_lines <= _NAMED_LINES:
-                    click.echo(f"esmd filter: {self.file.name}:{number}: {error}", err=True)
+                    click.echo(f"esmd filter: {self.name}:{number}: {error}", err=True)
                 continue
             yield from found
 

@@ -31,12 +31,12 @@ import socket
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING, Literal, cast
 
 from esmd.invoke import runtime
 from esmd.invoke.failures import error_of, exited, outcome_of, timed_out
 from esmd.invoke.output import Pipe
-from esmd.invoke.variables import log_stream_name, process_environment
+from esmd.invoke.variables import function_facts, log_stream_name, process_environment
 from esmd.mappings.outcomes import FunctionError
 from esmd.observe.events import FunctionInit, HandlerCrashed, HandlerOutput, HandlerTimeout
 
@@ -94,11 +94,10 @@ class Environment:
         self._exit_watch: int | None = None
         self._overdue: asyncio.TimerHandle | None = None
         channel.setblocking(False)
-        assert process.stdout is not None
-        assert process.stderr is not None
+        self._streams = cast("tuple[IO[bytes], IO[bytes]]", (process.stdout, process.stderr))
         self._pipes = (
-            Pipe(process.stdout.fileno(), lambda line: self._printed("stdout", line)),
-            Pipe(process.stderr.fileno(), lambda line: self._printed("stderr", line)),
+            Pipe(self._streams[0].fileno(), lambda line: self._printed("stdout", line)),
+            Pipe(self._streams[1].fileno(), lambda line: self._printed("stderr", line)),
         )
         for pipe in self._pipes:
             self._loop.add_reader(pipe.descriptor, self._on_output, pipe)
@@ -109,9 +108,7 @@ class Environment:
             self._loop.add_reader(self._exit_watch, self._on_exit)
 
     @classmethod
-    def launch(
-        cls, spec: FunctionSpec, *, telemetry: Telemetry, on_end: Callable[[Environment], None]
-    ) -> Environment:
+    def launch(cls, spec: FunctionSpec, *, telemetry: Telemetry, on_end: Callable[[Environment], None]) -> Environment:
         """Start the process; it has loaded nothing yet.
 
         The loop's own thread does it: on Linux a worker is killed when the thread that started it ends.
@@ -146,12 +143,7 @@ class Environment:
         setting = {
             "handler": spec.handler,
             "python_path": spec.python_path,
-            "function": {
-                "name": spec.name,
-                "arn": spec.arn,
-                "memory_size": spec.memory_size,
-                "log_stream": self._log_stream,
-            },
+            "function": function_facts(spec, self._log_stream),
         }
         started = time.monotonic()
         if self._send(runtime.INIT, json.dumps(setting).encode(), b""):
@@ -273,9 +265,7 @@ class Environment:
             return  # the answer, or the end, was seen in the same turn of the loop
         if self._request_id is not None:
             self._telemetry.emit(
-                HandlerTimeout(
-                    function=self._spec.name, request_id=self._request_id, timeout_s=seconds, pid=self.pid
-                )
+                HandlerTimeout(function=self._spec.name, request_id=self._request_id, timeout_s=seconds, pid=self.pid)
             )
         self.kill("deadline")
 
@@ -338,8 +328,7 @@ class Environment:
         self._loop.remove_reader(self._channel)
         self._loop.remove_writer(self._channel)
         self._channel.close()
-        for stream in (self._process.stdout, self._process.stderr):
-            assert stream is not None
+        for stream in self._streams:
             self._loop.remove_reader(stream)
             stream.close()
         if self._exit_watch is not None:
@@ -349,9 +338,7 @@ class Environment:
             self._overdue.cancel()
         if self._cause == "itself":
             self._telemetry.emit(
-                HandlerCrashed(
-                    function=self._spec.name, request_id=self._request_id, pid=self.pid, exit_status=status
-                )
+                HandlerCrashed(function=self._spec.name, request_id=self._request_id, pid=self.pid, exit_status=status)
             )
         self.ended.set_result(status)
         self._wake(None)

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from esmd.invoke.protocol import FunctionSpec
 
 
-
-
 def request_too_large(event: bytes) -> Rejected | None:
     """The refusal of an event above the limit; None for one that may be sent."""
     if len(event) <= MAX_REQUEST_BYTES:

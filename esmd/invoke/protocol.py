@@ -32,7 +32,7 @@ MAX_RESPONSE_BYTES = 6_291_556
 """Lambda's limit on an answer, as its error message spells it [specification F.1]."""
 
 
-class StartFailed(Exception):
+class StartFailed(Exception):  # noqa: N818  it reads as what happened
     """A function cannot run at all: its module does not import, its handler is missing, it exits at once.
 
     `str()` of it is a sentence for a person, with what was searched.

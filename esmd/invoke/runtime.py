@@ -33,7 +33,7 @@ from collections.abc import Awaitable
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
     from typing import Any
 
@@ -204,13 +204,12 @@ def stack_of(traceback: TracebackType | None) -> list[str]:
     """`stackTrace`: one entry per frame, outermost first, without the frames that led to the handler."""
     import traceback as formatting  # noqa: PLC0415  only a failure needs it
 
-    while traceback is not None and _leads_to_handler(traceback.tb_frame.f_code.co_filename):
+    while traceback is not None:
+        filename = traceback.tb_frame.f_code.co_filename
+        if filename not in {__file__, importlib.__file__} and not filename.startswith("<frozen importlib"):
+            break
         traceback = traceback.tb_next
     return formatting.format_tb(traceback)
-
-
-def _leads_to_handler(filename: str) -> bool:
-    return filename in {__file__, importlib.__file__} or filename.startswith("<frozen importlib")
 
 
 # --- invoking
@@ -229,9 +228,7 @@ def begin(
     try:
         argument = json.loads(event)
     except Exception as error:  # noqa: BLE001  whatever it is, it is the event's fault
-        return Reply(
-            ERROR, error_object("Runtime.UnmarshalError", f"Unable to unmarshal input: {error}", request_id)
-        )
+        return Reply(ERROR, error_object("Runtime.UnmarshalError", f"Unable to unmarshal input: {error}", request_id))
     try:
         answer = handler(argument, context)
     except (SystemExit, KeyboardInterrupt):
@@ -357,22 +354,10 @@ def _log_as_lambda_does() -> None:
     logging.getLogger().addHandler(to_stderr)
 
 
-class _Loop:
-    """The event loop of an environment, made when an answer is first to be awaited, and kept."""
+def _new_loop() -> asyncio.Runner:
+    import asyncio  # noqa: PLC0415  costs more than the rest of the start; handlers without async go without
 
-    def __init__(self) -> None:
-        self._runner: asyncio.Runner | None = None
-
-    def run(self, work: Coroutine[Any, Any, Reply]) -> Reply:
-        if self._runner is None:
-            import asyncio  # noqa: PLC0415  costs more than the rest of the start; handlers without async go without
-
-            self._runner = asyncio.Runner()
-        return self._runner.run(work)
-
-    def close(self) -> None:
-        if self._runner is not None:
-            self._runner.close()
+    return asyncio.Runner()
 
 
 def _flush() -> None:
@@ -398,7 +383,7 @@ def main(descriptor: int, parent: int) -> int:
         _flush()
         channel.send(ERROR, error_object(error.error_type, str(error), "", error.stack))
         return 1
-    loop = _Loop()
+    loop: asyncio.Runner | None = None  # made when an answer is first to be awaited, and kept
     this_process = os.getpid()
     _flush()
     channel.send(READY)
@@ -406,12 +391,14 @@ def main(descriptor: int, parent: int) -> int:
         context = LambdaContext(**setting["function"], **json.loads(frame[1]))
         reply = begin(handler, frame[2], context)
         if not isinstance(reply, Reply):
+            loop = loop or _new_loop()
             reply = loop.run(finish(reply, context.aws_request_id))
         _flush()
         if os.getpid() != this_process:  # a child that the handler forked has come back in its place
             os._exit(0)
         channel.send(reply.kind, reply.body)
-    loop.close()
+    if loop is not None:
+        loop.close()
     return 0
 
 

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import queue
 import threading
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,11 +55,11 @@ class Threads(Generic[T]):
                 future.get_loop().call_soon_threadsafe(self._settle, future, result, error)
             del item, work, future, result, error  # hold nothing while waiting
 
-    def _settle(self, future: asyncio.Future[T], result: T, error: BaseException | None) -> None:
+    def _settle(self, future: asyncio.Future[T], result: T | None, error: BaseException | None) -> None:
         self._busy -= 1
         if future.done():  # cancelled in the meantime
             return
         if error is None:
-            future.set_result(result)
+            future.set_result(cast("T", result))
         else:
             future.set_exception(error)

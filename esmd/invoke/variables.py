@@ -1,4 +1,4 @@
-"""The environment variables of a handler's process: an allow-list of the daemon's, then Lambda's, then the user's."""
+"""What a handler is told of its function: environment variables, and the facts behind its context object."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import secrets
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +30,20 @@ _INHERITED = frozenset(
 def log_stream_name(now: datetime | None = None) -> str:
     """A new environment's `log_stream_name`: `YYYY/MM/DD/[$LATEST]<32 hex>` [specification F.2]."""
     return f"{now or datetime.now(UTC):%Y/%m/%d}/[$LATEST]{secrets.token_hex(16)}"
+
+
+class FunctionFacts(TypedDict):
+    """The arguments of `LambdaContext` that stay the same for an environment."""
+
+    name: str
+    arn: str
+    memory_size: int
+    log_stream: str
+
+
+def function_facts(spec: FunctionSpec, log_stream: str) -> FunctionFacts:
+    """What the context says of the function."""
+    return {"name": spec.name, "arn": spec.arn, "memory_size": spec.memory_size, "log_stream": log_stream}
 
 
 def process_environment(

@@ -81,9 +81,7 @@ class WorkerInvoker:
         if self._closing:
             return closing(self._spec)
         if self._running >= self.limit:
-            self._telemetry.emit(
-                FunctionThrottled(function=self._spec.name, request_id=request_id, limit=self.limit)
-            )
+            self._telemetry.emit(FunctionThrottled(function=self._spec.name, request_id=request_id, limit=self.limit))
             return Throttled()
         if (rejected := request_too_large(event)) is not None:
             return rejected
@@ -92,9 +90,7 @@ class WorkerInvoker:
             outcome = await self._invoke(event, request_id)
         finally:
             self._running -= 1
-        if self._closing and isinstance(outcome, FunctionError) and outcome.kind in {"exit", "init"}:
-            return closing(self._spec)  # we ended it: not the handler's failure
-        return outcome
+        return self._blame(outcome)
 
     async def close(self) -> None:
         """End every process: idle ones are asked, then told (SIGTERM), then killed; busy ones are killed.
@@ -143,6 +139,11 @@ class WorkerInvoker:
         self._all.add(environment)
         failure = await environment.load(limit=self._init_seconds, request_id=request_id)
         return environment if failure is None else failure
+
+    def _blame(self, outcome: Outcome) -> Outcome:
+        """The outcome, unless we ended the process by closing: that is not the handler's failure."""
+        ended = isinstance(outcome, FunctionError) and outcome.kind in {"exit", "init"}
+        return closing(self._spec) if self._closing and ended else outcome
 
     def _keep(self, environment: Environment) -> None:
         if environment.usable and not self._closing:

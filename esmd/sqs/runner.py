@@ -89,6 +89,7 @@ class SqsRunner:
         self._asked = 0
         self._reserved = 0
         self._running = 0
+        self._starting = 0
         self._last_activity = self._loop.time()
         self._visible_at = -math.inf
         self._beating: asyncio.Task[None] | None = None
@@ -195,10 +196,10 @@ class SqsRunner:
         settings = self._settings
         free = self._scaling.concurrency - self.in_flight
         if settings.window:
-            if not self._function.room:
+            if self._function.room <= self._starting:
                 return 0
             return min(MAX_RECEIVE, free * settings.batch_size - len(self._batcher) - self._asked)
-        free = min(free, self._function.room - len(self._ready)) - self._reserved
+        free = min(free, self._function.room - len(self._ready) - self._starting) - self._reserved
         if settings.fifo:
             return min(MAX_RECEIVE, settings.batch_size) if free > 0 else 0
         return min(MAX_RECEIVE, free * settings.batch_size)
@@ -300,10 +301,12 @@ class SqsRunner:
     def _start_batches(self, tasks: asyncio.TaskGroup) -> None:
         while self._ready and self._running < self._scaling.concurrency:
             self._running += 1
+            self._starting += 1
             tasks.create_task(self._run_chain(self._ready.popleft()))
 
     async def _run_chain(self, chain: list[Batch]) -> None:
         """Run batches one after the other; a group that failed in one is left out of the next ones."""
+        self._starting -= 1  # from here to its place in the function there is no await
         queue = self._lookup.queue
         assert queue is not None  # noqa: S101 - batches come from a receive, which needs the queue
         held_back: set[str | None] = set()

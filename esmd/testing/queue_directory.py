@@ -41,6 +41,7 @@ class QueueDirectory:
         account: the account id in ARNs and URLs.
         region: the region in ARNs.
         base_url: what queue URLs begin with.
+        dead_poll_swallows: whether an abandoned long poll still gets the next message, as on every server known.
     """
 
     def __init__(
@@ -51,10 +52,12 @@ class QueueDirectory:
         account: str = "000000000000",
         region: str = "us-east-1",
         base_url: str = "http://127.0.0.1",
+        dead_poll_swallows: bool = True,
     ) -> None:
         self.account = account
         self.region = region
         self.base_url = base_url
+        self.dead_poll_swallows = dead_poll_swallows
         self._clock = clock
         self._epoch = epoch
         self._queues: dict[str, Queue] = {}

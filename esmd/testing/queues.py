@@ -19,6 +19,7 @@ import math
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from esmd.testing.queue_directory import QueueDirectory
 from esmd.testing.queue_state import LONGEST_VISIBILITY, Poll, Queue, ReceiveOptions, check_range, expired_handle
 from esmd.testing.sqs_errors import SqsError
 from esmd.testing.sqs_messages import Message, Place, attributes_md5, check_content
@@ -32,16 +33,7 @@ _ALL = ("All",)
 
 
 class QueueEngine(QueueDirectory):
-    """All queues of one account and region, with their messages.
-
-    Args:
-        dead_poll_swallows: whether an abandoned long poll still gets the next message, as on every server known.
-        options: as `QueueDirectory` takes them: clock, epoch, account, region, base_url.
-    """
-
-    def __init__(self, *, dead_poll_swallows: bool = True, **options: Any) -> None:
-        super().__init__(**options)
-        self.dead_poll_swallows = dead_poll_swallows
+    """All queues of one account and region, with their messages; see `QueueDirectory` for its arguments."""
 
     def send(
         self,

@@ -1,0 +1,246 @@
+"""From files to a validated `Config`, or to every problem at once, each with its place.
+
+Nothing that a file holds makes `load` raise. One mistake gives one diagnostic: what depends on a wrong setting is not
+judged, and a function is not called unregistered while a file that may register it cannot be read.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from esmd.config.binding import Source, Unreadable, bind, described, plain, spellings_of, suggestion, text_of
+from esmd.config.document import Scalar, Table
+from esmd.config.files import Contents, Section, read_files
+from esmd.config.report import Diagnostic, Place, Report, shown
+from esmd.config.rules import function_findings, mapping_findings
+from esmd.config.schema import AwsSettings, Config, FunctionSettings, Settings, SqsMapping, StateSettings
+from esmd.config.validation import Validated, report_findings, validate
+from esmd.config.values import queue_arn, service_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+_FUNCTION_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_MAPPING_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+_OF_STREAMS = "belongs to stream mappings (Kinesis, DynamoDB Streams): an SQS mapping has no such setting"
+_OF_OTHERS = "belongs to Kafka, Amazon MQ or DocumentDB mappings: an SQS mapping has no such setting"
+_FOREIGN_TO_SQS = {
+    **dict.fromkeys(
+        ("stream", "startingposition", "startingpositiontimestamp", "parallelizationfactor")
+        + ("bisectbatchonfunctionerror", "maximumretryattempts", "maximumrecordageinseconds")
+        + ("tumblingwindowinseconds",),
+        _OF_STREAMS,
+    ),
+    **dict.fromkeys(
+        ("topics", "queues", "sourceaccessconfigurations", "selfmanagedeventsource", "loggingconfig")
+        + ("amazonmanagedkafkaeventsourceconfig", "selfmanagedkafkaeventsourceconfig", "documentdbeventsourceconfig"),
+        _OF_OTHERS,
+    ),
+    "destinationconfig": "Unsupported DestinationConfig parameter for given event source mapping type.",
+}
+"""Settings of other sources, by lower-case name without underscores [specification A.1]."""
+
+_STAND_INS = {
+    "directory": None,
+    "handler": "stand.in:handler",
+    "event_source_arn": "arn:aws:sqs:us-east-1:000000000000:stand-in",
+    "function_name": "stand-in",
+}
+"""Take the place of required settings that are wrong, so that the others can still be judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What came of reading a configuration.
+
+    Attributes:
+        config: None if there are errors.
+        diagnostics: errors and warnings, in the order of files and lines.
+    """
+
+    config: Config | None
+    diagnostics: tuple[Diagnostic, ...]
+
+
+def load(paths: Sequence[Path], *, environ: Mapping[str, str]) -> Loaded:
+    """Read files and folders, unite them, and validate the whole.
+
+    Args:
+        paths: files, or folders whose `*.yaml` and `*.yml` files are read; diagnostics name them as given here.
+        environ: where `${VAR}` is looked up.
+
+    Returns:
+        The configuration, or everything that is wrong with it. Never raises for what the user wrote.
+    """
+    report = Report()
+    contents = read_files(paths, environ=environ, report=report)
+    version = _version(contents, report)
+    aws = _shared(contents, "aws", AwsSettings, report)
+    state = _shared(contents, "state", StateSettings, report)
+    functions = {
+        name: checked
+        for name, section in contents.named["functions"].items()
+        if (checked := _function(section, report))
+    }
+    mappings = {
+        name: checked for name, section in contents.named["mappings"].items() if (checked := _mapping(section, report))
+    }
+    _registered(contents, mappings, report)
+    _no_twins(contents, mappings, report)
+    _shares(mappings, functions, report)
+    _purpose(contents, report)
+    if report.failed:
+        return Loaded(None, report.ordered())
+    config = Config(
+        version=version,
+        aws=aws,
+        state=state,
+        functions={name: each.model for name, each in functions.items()},
+        mappings={name: each.model for name, each in mappings.items()},
+        files=tuple(file.absolute() for file in contents.files),
+    )
+    return Loaded(config, report.ordered())
+
+
+def _version(contents: Contents, report: Report) -> Any:
+    version: Any = 1
+    for section in contents.single["version"]:
+        try:
+            version = plain(section.node, section.path, section.source)
+        except Unreadable:
+            continue
+        if isinstance(version, bool) or version != 1 or not isinstance(version, int):
+            place = section.source.place(section.node, section.path)
+            report.error(place, f"must be 1, the only version of this format, not {described(version)}")
+    return version
+
+
+def _shared(contents: Contents, name: str, model: type[Any], report: Report) -> Any:
+    """A section that several files may hold, if all of them say the same."""
+    first: tuple[Section, Settings] | None = None
+    for section in contents.single[name]:
+        place = section.source.place(section.node, section.path)
+        bound = bind(section.node, model, place, section.source)
+        checked = validate(model, bound, report, context={"directory": section.directory})
+        if checked is None or checked.wrong:
+            continue
+        if first is None:
+            first = (section, checked.model)
+        elif first[1] != checked.model:
+            report.error(section.place, f"differs from that at {first[0].place}", hint="say it once")
+    return first[1] if first else model()
+
+
+def _function(section: Section, report: Report) -> Validated[FunctionSettings] | None:
+    if not _FUNCTION_NAME.fullmatch(section.key.text):
+        report.error(
+            section.place, "a function's name must be 1 to 64 letters, digits, hyphens and underscores"
+        )
+    bound = bind(section.node, FunctionSettings, section.place, section.source)
+    bound.data["directory"] = section.directory
+    context = {"directory": section.directory}
+    checked = validate(FunctionSettings, bound, report, context=context, stand_ins=_STAND_INS)
+    if checked:
+        report_findings(function_findings(checked.model, wrong=checked.wrong), bound, report)
+    return checked
+
+
+def _mapping(section: Section, report: Report) -> Validated[SqsMapping] | None:
+    name = section.key.text
+    if not _MAPPING_NAME.fullmatch(name):
+        report.error(
+            section.place, "a mapping's name must be 1 to 64 letters, digits, hyphens, underscores and dots"
+        )
+    if _is_of_another_source(section, report):
+        return None
+    bound = bind(section.node, SqsMapping, section.place, section.source, foreign=_FOREIGN_TO_SQS)
+    bound.data["name"] = name
+    context = {"directory": section.directory}
+    checked = validate(SqsMapping, bound, report, context=context, stand_ins=_STAND_INS)
+    if checked:
+        report_findings(mapping_findings(checked.model, wrong=checked.wrong), bound, report)
+    return checked
+
+
+def _is_of_another_source(section: Section, report: Report) -> bool:
+    """Whether the mapping reads from something else than SQS: then that is the only thing to say about it."""
+    spellings = spellings_of(SqsMapping)
+    for key, node in section.node.entries if isinstance(section.node, Table) else ():
+        if spellings.get(key.text) == "event_source_arn" and isinstance(node, Scalar):
+            path = f"{section.path}.{key.text}"
+            try:
+                arn = text_of(node, path, section.source)
+            except Unreadable:
+                return False
+            if service_of(arn) not in ("", "sqs"):
+                report.error(section.source.place(node, path), _refusal(arn))
+                return True
+    return False
+
+
+def _refusal(arn: str) -> str:
+    try:
+        queue_arn(arn)
+    except ValueError as error:
+        return str(error)
+    raise AssertionError(arn)  # pragma: no cover - the caller has looked at the service
+
+
+def _registered(contents: Contents, mappings: Mapping[str, Validated[SqsMapping]], report: Report) -> None:
+    names = list(contents.named["functions"])
+    for checked in mappings.values():
+        name = checked.model.function_name
+        if "function_name" in checked.wrong or name in names or not contents.complete:
+            continue
+        hint = suggestion(name, names) or "registered: " + (", ".join(names[:10]) or "none")
+        report.error(checked.bound.place(("function_name",)), f"Function does not exist: {shown(name)}", hint=hint)
+
+
+def _no_twins(contents: Contents, mappings: Mapping[str, Validated[SqsMapping]], report: Report) -> None:
+    first: dict[tuple[str, str], str] = {}
+    for name, checked in mappings.items():
+        if checked.wrong & {"event_source_arn", "function_name"}:
+            continue
+        arn, function = checked.model.event_source_arn, checked.model.function_name
+        other = first.setdefault((arn, function), name)
+        if other != name:
+            place = contents.named["mappings"][other].place
+            report.error(
+                contents.named["mappings"][name].place,
+                f'An event source mapping with SQS arn (" {arn} ") and function (" {function} ") already exists.'
+                f" Please update or delete the existing mapping {other} at {place}",
+            )
+
+
+def _shares(
+    mappings: Mapping[str, Validated[SqsMapping]],
+    functions: Mapping[str, Validated[FunctionSettings]],
+    report: Report,
+) -> None:
+    """The caps of a function's mappings should fit into what it may run at once [specification A.3]."""
+    totals: dict[str, int] = {}
+    for checked in mappings.values():
+        name, maximum = checked.model.function_name, checked.model.scaling_config.maximum_concurrency
+        function = functions.get(name)
+        reserved = function.model.reserved_concurrency if function else None
+        if maximum is None or not reserved or not checked.model.enabled or "scaling_config" in checked.wrong:
+            continue
+        before = totals.get(name, 0)
+        totals[name] = before + maximum
+        if before <= reserved < totals[name]:
+            report.warning(
+                checked.bound.place(("scaling_config", "maximum_concurrency")),
+                f"the mappings of {name} may run {totals[name]} at once, but its reserved_concurrency is {reserved}",
+                hint="what is above waits and is throttled",
+            )
+
+
+def _purpose(contents: Contents, report: Report) -> None:
+    if contents.complete and contents.files and not contents.named["mappings"]:
+        report.warning(Place(contents.files[0]), "there are no mappings: nothing to run")
+    for section in contents.single["state"]:
+        report.warning(section.place, "has no effect: SQS mappings keep no positions")

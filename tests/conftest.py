@@ -1,0 +1,96 @@
+"""Fixtures for every test: an environment of its own, and the servers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.servers import LOCALSTACK_PYTHON, localstack_process, touch_sqs
+
+from esmd.testing.embedded import ministack_process
+from esmd.testing.fake_sqs import FakeSqs
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+SERVER_FIXTURES = {"ministack", "localstack", "any_sqs_server"}
+FOREIGN_PREFIXES = ("AWS_", "LOCALSTACK_", "ESMD_")
+FOREIGN_NAMES = {
+    "USE_SSL",
+    "EDGE_PORT",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that use a real server, so that nobody has to remember."""
+    for item in items:
+        if SERVER_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.server)
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Hide the developer's own settings; return the folder that stands for the home."""
+    for name in list(os.environ):
+        if name.startswith(FOREIGN_PREFIXES) or name in FOREIGN_NAMES:
+            monkeypatch.delenv(name)
+    home = tmp_path_factory.mktemp("home")
+    for name, folder in {
+        "HOME": home,
+        "XDG_CONFIG_HOME": home / ".config",
+        "XDG_STATE_HOME": home / ".local" / "state",
+        "XDG_DATA_HOME": home / ".local" / "share",
+        "XDG_CACHE_HOME": home / ".cache",
+        "XDG_RUNTIME_DIR": home / ".run",
+    }.items():
+        monkeypatch.setenv(name, str(folder))
+    # Without it botocore would look for credentials at a cloud machine's metadata address.
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    return home
+
+
+@pytest.fixture(scope="session")
+def ministack() -> Iterator[str]:
+    """MiniStack's URL."""
+    process = ministack_process()
+    process.start()
+    try:
+        yield process.endpoint_url
+    finally:
+        process.stop()
+
+
+@pytest.fixture(scope="session")
+def localstack() -> Iterator[str]:
+    """Real LocalStack's URL."""
+    if not LOCALSTACK_PYTHON.exists():
+        pytest.skip("LocalStack is not installed here: make localstack (needs Python 3.13)")
+    process = localstack_process()
+    process.start()
+    try:
+        touch_sqs(process.endpoint_url)
+        yield process.endpoint_url
+    finally:
+        process.stop()
+
+
+@pytest.fixture
+async def fake_sqs() -> AsyncIterator[FakeSqs]:
+    """A fast SQS in this test's loop; see `esmd.testing.fake_sqs`."""
+    async with FakeSqs() as server:
+        yield server
+
+
+@pytest.fixture(params=["ministack", "localstack"])
+def any_sqs_server(request: pytest.FixtureRequest) -> str:
+    """The URL of each real server in turn."""
+    url: str = request.getfixturevalue(request.param)
+    return url

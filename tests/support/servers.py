@@ -1,0 +1,129 @@
+"""Servers for tests, and a small way to talk to them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import urllib.request
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aiobotocore.config import AioConfig
+from aiobotocore.session import get_session
+
+from esmd.testing.server_process import ServerProcess
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from types_aiobotocore_sqs import SQSClient
+
+PROJECT = Path(__file__).resolve().parents[2]
+LOCALSTACK_PYTHON = PROJECT / ".localstack" / "venv" / "bin" / "python"
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A queue made for one test."""
+
+    name: str
+    url: str
+    arn: str
+
+
+def localstack_process() -> ServerProcess:
+    """Return real LocalStack in host mode, not started. Only SQS is fit for use: nothing is seeded for the others."""
+
+    def environment(port: int, folder: Path) -> Mapping[str, str | None]:
+        address = f"127.0.0.1:{port}"
+        inherited = dict.fromkeys(name for name in os.environ if name.startswith("LOCALSTACK_"))
+        return {
+            **inherited,
+            "PATH": f"{LOCALSTACK_PYTHON.parent}{os.pathsep}{os.environ['PATH']}",
+            "HOME": str(folder),
+            "OVERRIDE_IN_DOCKER": "0",  # else a /.dockerenv makes it write to /var/lib/localstack
+            "FILESYSTEM_ROOT": str(folder),
+            "GATEWAY_LISTEN": address,
+            "GATEWAY_SERVER": "hypercorn",  # the default server would listen on every interface
+            "LOCALSTACK_HOST": address,
+            "SQS_ENDPOINT_STRATEGY": "path",  # queue URLs without a DNS name
+            "SQS_DISABLE_CLOUDWATCH_METRICS": "1",
+            "DNS_ADDRESS": "0",  # no name server of its own
+            "SKIP_SSL_CERT_DOWNLOAD": "1",
+            "DISABLE_EVENTS": "1",
+            "LS_LOG": "warning",
+        }
+
+    return ServerProcess(
+        "LocalStack",
+        [str(LOCALSTACK_PYTHON), "-m", "localstack.runtime.main"],
+        environment=environment,
+        health_path="/_localstack/health",
+        start_seconds=120.0,
+    )
+
+
+def touch_sqs(endpoint_url: str, *, seconds: float = 60.0) -> None:
+    """Make a server load its SQS, which LocalStack does at the first call, taking seconds."""
+    request = urllib.request.Request(
+        endpoint_url,
+        data=b"{}",
+        headers={
+            "Content-Type": "application/x-amz-json-1.0",
+            "X-Amz-Target": "AmazonSQS.ListQueues",
+            "Authorization": "AWS4-HMAC-SHA256 Credential=test/20200101/us-east-1/sqs/aws4_request, "
+            "SignedHeaders=host, Signature=0",
+        },
+    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=seconds) as answer:
+        answer.read()
+
+
+@contextlib.asynccontextmanager
+async def sqs_client(endpoint_url: str, **config: Any) -> AsyncIterator[SQSClient]:
+    """Yield a client with dummy keys that fails at the first error; `config` as in botocore's `Config`."""
+    options = {"max_pool_connections": 100, "retries": {"total_max_attempts": 1}} | config
+    async with get_session().create_client(
+        "sqs",
+        region_name="us-east-1",
+        endpoint_url=endpoint_url,
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=AioConfig(**options),
+    ) as client:
+        yield client
+
+
+async def make_queue(
+    client: SQSClient,
+    prefix: str = "q",
+    *,
+    fifo: bool = False,
+    dead_letters: Queue | None = None,
+    max_receives: int = 2,
+    **attributes: object,
+) -> Queue:
+    """Make a queue under a name of its own.
+
+    Args:
+        prefix: what the name begins with.
+        fifo: whether it is a FIFO queue.
+        dead_letters: its dead-letter queue, for messages received `max_receives` times.
+        attributes: for example `VisibilityTimeout=1`.
+    """
+    given = {name: str(value) for name, value in attributes.items()}
+    if fifo:
+        given["FifoQueue"] = "true"
+    if dead_letters:
+        given["RedrivePolicy"] = json.dumps(
+            {"deadLetterTargetArn": dead_letters.arn, "maxReceiveCount": str(max_receives)}
+        )
+    name = f"{prefix}-{uuid.uuid4().hex[:12]}{'.fifo' if fifo else ''}"
+    created = await client.create_queue(QueueName=name, Attributes=given)  # type: ignore[arg-type] - any attribute
+    url = created["QueueUrl"]
+    described = await client.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+    return Queue(name, url, described["Attributes"]["QueueArn"])

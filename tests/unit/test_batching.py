@@ -1,0 +1,112 @@
+"""When a batch is closed: size, window, bytes, poll."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from support.batches import record, records
+
+from esmd.mappings.batching import Batcher
+from esmd.mappings.events import ENVELOPE_BYTES, MAX_EVENT_BYTES, join
+
+
+def names(batches):
+    return [[r.id for r in batch.records] for batch in batches]
+
+
+def test_without_a_window_a_poll_is_a_batch():
+    batcher = Batcher(batch_size=10, window=0)
+    closed = batcher.add(records("a", "b"), 0)
+    assert names(closed) == [["a", "b"]]
+    assert closed[0].cut == "poll"
+    assert batcher.due is None
+
+
+def test_without_a_window_a_poll_above_the_batch_size_is_several():
+    closed = Batcher(batch_size=2, window=0).add(records("a", "b", "c"), 0)
+    assert names(closed) == [["a", "b"], ["c"]]
+    assert [batch.cut for batch in closed] == ["size", "poll"]
+
+
+def test_a_window_gathers_several_polls():
+    batcher = Batcher(batch_size=10, window=5)
+    assert batcher.add(records("a"), 100) == []
+    assert batcher.add(records("b"), 104) == []
+    assert batcher.expire(104.9) is None
+    batch = batcher.expire(105)
+    assert batch is not None
+    assert names([batch]) == [["a", "b"]]
+    assert batch.cut == "window"
+    assert batcher.due is None
+
+
+def test_a_full_batch_does_not_wait_for_the_window():
+    closed = Batcher(batch_size=2, window=300).add(records("a", "b", "c"), 0)
+    assert names(closed) == [["a", "b"]]
+    assert closed[0].cut == "size"
+
+
+def test_after_an_idle_window_the_clock_starts_with_the_first_record():
+    batcher = Batcher(batch_size=10, window=5)
+    batcher.invocation_ended(100)
+    batcher.add(records("a"), 107)
+    assert batcher.due == 112
+
+
+def test_on_a_busy_mapping_the_clock_starts_when_the_previous_invocation_ended():
+    batcher = Batcher(batch_size=10, window=5)
+    batcher.invocation_ended(100)
+    batcher.add(records("a"), 103)
+    assert batcher.due == 105
+
+
+def test_an_invocation_that_ends_does_not_move_the_clock_of_an_open_batch():
+    batcher = Batcher(batch_size=10, window=5)
+    batcher.add(records("a"), 100)
+    batcher.invocation_ended(103)
+    assert batcher.due == 105
+
+
+def test_the_payload_limit_closes_a_batch_before_the_record_that_would_pass_it():
+    big = (MAX_EVENT_BYTES - ENVELOPE_BYTES - 1) // 2
+    batcher = Batcher(batch_size=10, window=5)
+    assert batcher.add([record("a", size=big), record("b", size=big)], 0) == []
+    closed = batcher.add([record("c", size=100)], 0)
+    assert names(closed) == [["a", "b"]]
+    assert closed[0].cut == "bytes"
+    assert len(join(closed[0].records)) <= MAX_EVENT_BYTES
+
+
+def test_a_record_above_the_payload_limit_is_a_batch_of_its_own():
+    closed = Batcher(batch_size=10, window=0).add([record("a"), record("huge", size=MAX_EVENT_BYTES), record("b")], 0)
+    assert names(closed) == [["a"], ["huge"], ["b"]]
+
+
+def test_draining_hands_the_open_batch_back():
+    batcher = Batcher(batch_size=10, window=5)
+    batcher.add(records("a", "b"), 0)
+    assert [r.id for r in batcher.drain()] == ["a", "b"]
+    assert len(batcher) == 0
+    assert batcher.expire(1000) is None
+
+
+@given(
+    polls=st.lists(st.lists(st.integers(min_value=20, max_value=400), max_size=12), max_size=12),
+    batch_size=st.integers(min_value=1, max_value=15),
+    window=st.sampled_from([0, 1, 5]),
+)
+def test_no_record_is_lost_doubled_or_reordered_and_no_limit_passed(polls, batch_size, window):
+    batcher = Batcher(batch_size=batch_size, window=window, max_bytes=1000)
+    closed = []
+    given_ids = []
+    for now, sizes in enumerate(polls):
+        arrivals = [record(f"{now}-{n}", size=size) for n, size in enumerate(sizes)]
+        given_ids += [r.id for r in arrivals]
+        closed += batcher.add(arrivals, float(now))
+        if (due := batcher.expire(float(now))) is not None:
+            closed.append(due)
+    taken = [r.id for batch in closed for r in batch.records]
+    assert taken + [r.id for r in batcher.drain()] == given_ids
+    for batch in closed:
+        assert 1 <= len(batch.records) <= batch_size
+        assert len(join(batch.records)) <= 1000
