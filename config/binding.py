@@ -37,6 +37,9 @@ _Marker = TypeVar("_Marker")
 Location = tuple[str | int, ...]
 """Names of fields and indexes of lists, from a model inwards."""
 
+_LONG_PATH = 200
+_KNOWN_NAMES = 500
+
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 
 
@@ -51,6 +54,10 @@ class Source:
     def place(self, node: Node, path: str) -> Place:
         """Where a node of this file stands."""
         return Place(self.file, node.line, node.column, path)
+
+    def is_refused(self, node: Node) -> bool:
+        """Whether the parser has refused a node, so that there is nothing more to say about it."""
+        return bool(self.report.refused) and self.place(node, "") in self.report.refused
 
 
 @dataclass(slots=True)
@@ -69,9 +76,11 @@ class Bound:
 
     def place(self, location: Location) -> Place:
         """The place of a value, or of the nearest thing around it that stands in the file."""
-        while location not in self.places:
-            location = location[:-1]
-        return self.places[location]
+        return self.places[location[: self.depth(location)]]
+
+    def depth(self, location: Location) -> int:
+        """How many steps of a location lead to something that stands in the file."""
+        return next(steps for steps in range(len(location), -1, -1) if location[:steps] in self.places)
 
 
 class Unreadable(Exception):  # noqa: N818 - not an error of the program: it is reported already
@@ -92,8 +101,10 @@ def text_of(node: Scalar, path: str, source: Source) -> str:
     """The text of a scalar as written, variables filled in.
 
     Raises:
-        Unreadable: a variable is missing.
+        Unreadable: a variable is missing, or the parser has refused the node.
     """
+    if source.is_refused(node):
+        raise Unreadable
     try:
         return interpolate(node.text, source.environ)
     except InterpolationError as error:
@@ -106,18 +117,22 @@ def plain(node: Node, path: str, source: Source) -> Any:
     if isinstance(node, Scalar):
         return scalar(node, path, source)
     if isinstance(node, Listing):
-        return tuple(plain(item, f"{path}[{index}]", source) for index, item in enumerate(node.items))
+        return tuple(plain(item, join(path, index), source) for index, item in enumerate(node.items))
     return {key.text: plain(value, join(path, key.text), source) for key, value in node.entries}
 
 
-def join(path: str, name: str) -> str:
-    """The path of a setting inside another."""
-    return f"{path}.{name}" if path else name
+def join(path: str, name: str | int) -> str:
+    """The path of a setting, or of a list's item, inside another; it stops growing where nobody would read it."""
+    if len(path) > _LONG_PATH:
+        return path if path.endswith("…") else f"{path}…"
+    if isinstance(name, int):
+        return f"{path}[{name}]"
+    return f"{path}.{name[:_LONG_PATH]}" if path else name[:_LONG_PATH]
 
 
 def suggestion(name: str, known: list[str]) -> str:
     """`did you mean ...?`, or nothing where no known name is near."""
-    lower = {each.lower(): each for each in reversed(known)}
+    lower = {each.lower(): each for each in reversed(known[:_KNOWN_NAMES])}
     near = difflib.get_close_matches(name[:100].lower(), list(lower), n=1, cutoff=0.7)
     return f"did you mean {lower[near[0]]}?" if near else ""
 
@@ -152,7 +167,9 @@ class _Binder:
 
     def model(self, node: Node, model: type[BaseModel], path: str, location: Location) -> dict[str, Any]:
         if not isinstance(node, Table):
-            raise self._unreadable(node, path, f"must be a mapping of settings, not {described(self._plain(node, path))}")
+            raise self._unreadable(
+                node, path, f"must be a mapping of settings, not {described(self._plain(node, path))}"
+            )
         data: dict[str, Any] = {}
         spelled: dict[str, Scalar] = {}
         spellings = spellings_of(model)
@@ -181,13 +198,12 @@ class _Binder:
 
     def _unknown(self, key: Scalar, path: str, known: list[str]) -> None:
         sentence = self.foreign.get(key.text.replace("_", "").lower())
-        place = self.source.place(key, path)
-        if sentence:
-            self.source.report.error(place, sentence)
-        else:
-            self.source.report.error(place, "unknown setting", hint=suggestion(key.text, known))
+        hint = "" if sentence or self.source.report.is_full else suggestion(key.text, known)
+        self.source.report.error(self.source.place(key, path), sentence or "unknown setting", hint=hint)
 
     def _field(self, node: Node, info: FieldInfo, path: str, location: Location) -> Any:
+        if self.source.is_refused(node):
+            raise Unreadable
         if isinstance(node, Scalar) and self._plain(node, path) is None:
             return None
         texts = _marker(info, Texts)
@@ -203,7 +219,7 @@ class _Binder:
         if not isinstance(node, Listing):
             raise self._unreadable(node, path, f"must be a list, not {described(self._plain(node, path))}")
         return tuple(
-            self._item(item, inner, f"{path}[{index}]", (*location, index)) for index, item in enumerate(node.items)
+            self._item(item, inner, join(path, index), (*location, index)) for index, item in enumerate(node.items)
         )
 
     def _item(self, node: Node, model: type[BaseModel], path: str, location: Location) -> dict[str, Any]:
@@ -214,7 +230,7 @@ class _Binder:
         """Plain data, with the places of the items of a list."""
         if isinstance(node, Listing):
             for index, item in enumerate(node.items):
-                self.bound.places[*location, index] = self.source.place(item, f"{path}[{index}]")
+                self.bound.places[*location, index] = self.source.place(item, join(path, index))
         return self._plain(node, path)
 
     def _plain(self, node: Node, path: str) -> Any:
@@ -225,7 +241,7 @@ class _Binder:
         for key, value, inner in self._pairs(node, texts, path):
             if not isinstance(value, Scalar):
                 raise self._unreadable(value, inner, f"must be text, not {described(self._plain(value, inner))}")
-            if value.plain and self._plain(value, inner) is None:
+            if value.plain and resolve(value.text) is None:
                 raise self._unreadable(value, inner, "has no value", hint='write "" for an empty text')
             found[key] = text_of(value, inner, self.source)
             self.bound.places[*location, key] = self.source.place(value, inner)
@@ -239,8 +255,10 @@ class _Binder:
                     node, path = value, join(path, key.text)
             return [(key.text, value, join(path, key.text)) for key, value in node.entries]
         if texts.pairs and isinstance(node, Listing):
-            return [self._pair(item, f"{path}[{index}]") for index, item in enumerate(node.items)]
-        raise self._unreadable(node, path, f"must be a mapping of text to text, not {described(self._plain(node, path))}")
+            return [self._pair(item, join(path, index)) for index, item in enumerate(node.items)]
+        raise self._unreadable(
+            node, path, f"must be a mapping of text to text, not {described(self._plain(node, path))}"
+        )
 
     def _pair(self, node: Node, path: str) -> tuple[str, Node, str]:
         entries = {key.text: value for key, value in node.entries} if isinstance(node, Table) else {}
@@ -257,7 +275,7 @@ class _Binder:
     def _json(self, node: Node, path: str, location: Location) -> str:
         self.bound.places[location] = self.source.place(node, path)
         if isinstance(node, Listing):
-            items = (self._json(each, f"{path}[{index}]", (*location, index)) for index, each in enumerate(node.items))
+            items = (self._json(each, join(path, index), (*location, index)) for index, each in enumerate(node.items))
             return f"[{','.join(items)}]"
         if isinstance(node, Table):
             return f"{{{','.join(self._entry(key, value, path, location) for key, value in node.entries)}}}"

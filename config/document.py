@@ -12,7 +12,7 @@ its composer recurses, lets duplicate keys pass, and expands aliases without a b
 | `1.5` `1e3` `.inf`                 | a number                                                               |
 | `12:30`, `2026-01-31`, the rest    | text                                                                   |
 | anything in quotes, block scalars  | text                                                                   |
-| `&name` and `*name`                | the same node again; all aliases together may stand for 100,000 nodes  |
+| `&name` and `*name`                | the same node again; all aliases together may stand for 50,000 nodes   |
 | `<<: *name`, `<<: [*a, *b]`        | the entries that the mapping itself (or an earlier one) does not have  |
 | a tag (`!Ref`, `!!str`)            | refused                                                                |
 | a key twice                        | refused, both places named                                             |
@@ -41,7 +41,7 @@ MAX_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 100
 """Deepest nesting."""
 
-MAX_NODES = 100_000
+MAX_NODES = 50_000
 """Most nodes of a document, aliases expanded."""
 
 Plain: TypeAlias = str | int | float | bool | None
@@ -103,7 +103,7 @@ def resolve(text: str, *, accounts: bool = True) -> Plain:
     """
     if text in _WORDS:
         return _WORDS[text]
-    if len(text) > 300 or (accounts and _ACCOUNT.fullmatch(text)):  # noqa: PLR2004 - longer than any float
+    if len(text) > 300 or (accounts and _ACCOUNT.fullmatch(text)):
         return text
     if _WHOLE.fullmatch(text):
         return int(text)
@@ -144,7 +144,7 @@ class _Open:
     children: list[Node]
 
 
-class _Stop(Exception):
+class _Stop(Exception):  # noqa: N818 - a jump, never seen outside
     """The document cannot be read any further; the reason is reported."""
 
 
@@ -165,9 +165,8 @@ class _Builder:
             self.report.error(place, f"not valid YAML: {error.problem or error.context}")
             return None
         except yaml.reader.ReaderError as error:
-            self.report.error(
-                self._character(text, error), f"not valid YAML: {error.reason}", hint="a control character?"
-            )
+            place, code = self._character(text, error)
+            self.report.error(place, f"not valid YAML: the character U+{code:04X} is not allowed")
             return None
         except _Stop:
             return None
@@ -175,13 +174,11 @@ class _Builder:
             self.report.error(Place(self.file), "the file is empty")
         return root
 
-    def _character(self, text: str, error: yaml.reader.ReaderError) -> Place:
+    def _character(self, text: str, error: yaml.reader.ReaderError) -> tuple[Place, int]:
         # libyaml counts bytes, the parser in Python characters; both know the character itself.
-        found = error.character
-        at = text.find(found if isinstance(found, str) else chr(found))
-        if at < 0:
-            return Place(self.file)
-        return Place(self.file, text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at))
+        code = error.character if isinstance(error.character, int) else ord(error.character)
+        at = text.find(chr(code))
+        return Place(self.file, text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)), code
 
     def _document(self, events: Iterator[Any]) -> Node | None:
         root: Node | None = None
@@ -278,10 +275,9 @@ class _Builder:
     def _refuse_tag(self, event: Any) -> None:
         if event.tag is not None:
             tag = event.tag.replace("tag:yaml.org,2002:", "!!")
-            line, column = _start(event)
-            self.report.error(
-                Place(self.file, line, column), f"the tag {tag} is not supported", hint="write the value itself"
-            )
+            place = Place(self.file, *_start(event))
+            self.report.refused.add(place)
+            self.report.error(place, f"the tag {tag} is not supported", hint="write the value itself")
 
     def _stop(self, event: Any, message: str) -> _Stop:
         line, column = _start(event)

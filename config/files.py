@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from esmd.config.binding import Source, described, plain, suggestion
+from esmd.config.binding import Source, described, suggestion
 from esmd.config.document import MAX_BYTES, Node, Scalar, Table, read_document
 from esmd.config.report import Place, Report, shown
 
@@ -137,27 +137,16 @@ def _section(section: Section, contents: Contents) -> None:
         for key, node in section.node.entries:
             _entry(Section(key, node, section.source, f"{name}.{key.text}"), contents.named[name], report)
     else:
-        value = plain_or_nothing(section)
+        kind = described(section.node.text if isinstance(section.node, Scalar) else ())
         place = section.source.place(section.node, name)
-        report.error(place, f"must be a mapping of names to settings, not {described(value)}")
+        report.error(place, f"must be a mapping of names to settings, not {kind}")
         contents.complete = False
 
 
 def _entry(entry: Section, known: dict[str, Section], report: Report) -> None:
     first = known.setdefault(entry.key.text, entry)
     if first is not entry:
-        report.error(entry.place, f"{shown(entry.key.text)} stands twice, first at {_bare(first.place)}")
-
-
-def plain_or_nothing(section: Section) -> object:
-    """The value of a section, for a message: without its variables, which may be missing."""
-    if isinstance(section.node, Scalar):
-        return section.node.text
-    return plain(section.node, section.path, section.source) if isinstance(section.node, Table) else ()
-
-
-def _bare(place: Place) -> str:
-    return str(place)
+        report.error(entry.place, f"{shown(entry.key.text)} stands twice, first at {first.place}")
 
 
 def _reason(error: OSError | ValueError) -> str:

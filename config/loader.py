@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from esmd.config.binding import Source, Unreadable, bind, described, plain, spellings_of, suggestion, text_of
+from esmd.config.binding import Unreadable, bind, described, plain, spellings_of, suggestion, text_of
 from esmd.config.document import Scalar, Table
 from esmd.config.files import Contents, Section, read_files
 from esmd.config.report import Diagnostic, Place, Report, shown
@@ -28,24 +28,34 @@ _MAPPING_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 _OF_STREAMS = "belongs to stream mappings (Kinesis, DynamoDB Streams): an SQS mapping has no such setting"
 _OF_OTHERS = "belongs to Kafka, Amazon MQ or DocumentDB mappings: an SQS mapping has no such setting"
+_STREAM_SETTINGS = (
+    "stream",
+    "startingposition",
+    "startingpositiontimestamp",
+    "parallelizationfactor",
+    "bisectbatchonfunctionerror",
+    "maximumretryattempts",
+    "maximumrecordageinseconds",
+    "tumblingwindowinseconds",
+)
+_OTHER_SETTINGS = (
+    "topics",
+    "queues",
+    "sourceaccessconfigurations",
+    "selfmanagedeventsource",
+    "loggingconfig",
+    "amazonmanagedkafkaeventsourceconfig",
+    "selfmanagedkafkaeventsourceconfig",
+    "documentdbeventsourceconfig",
+)
 _FOREIGN_TO_SQS = {
-    **dict.fromkeys(
-        ("stream", "startingposition", "startingpositiontimestamp", "parallelizationfactor")
-        + ("bisectbatchonfunctionerror", "maximumretryattempts", "maximumrecordageinseconds")
-        + ("tumblingwindowinseconds",),
-        _OF_STREAMS,
-    ),
-    **dict.fromkeys(
-        ("topics", "queues", "sourceaccessconfigurations", "selfmanagedeventsource", "loggingconfig")
-        + ("amazonmanagedkafkaeventsourceconfig", "selfmanagedkafkaeventsourceconfig", "documentdbeventsourceconfig"),
-        _OF_OTHERS,
-    ),
+    **dict.fromkeys(_STREAM_SETTINGS, _OF_STREAMS),
+    **dict.fromkeys(_OTHER_SETTINGS, _OF_OTHERS),
     "destinationconfig": "Unsupported DestinationConfig parameter for given event source mapping type.",
 }
 """Settings of other sources, by lower-case name without underscores [specification A.1]."""
 
 _STAND_INS = {
-    "directory": None,
     "handler": "stand.in:handler",
     "event_source_arn": "arn:aws:sqs:us-east-1:000000000000:stand-in",
     "function_name": "stand-in",
@@ -81,14 +91,10 @@ def load(paths: Sequence[Path], *, environ: Mapping[str, str]) -> Loaded:
     version = _version(contents, report)
     aws = _shared(contents, "aws", AwsSettings, report)
     state = _shared(contents, "state", StateSettings, report)
-    functions = {
-        name: checked
-        for name, section in contents.named["functions"].items()
-        if (checked := _function(section, report))
-    }
-    mappings = {
-        name: checked for name, section in contents.named["mappings"].items() if (checked := _mapping(section, report))
-    }
+    registered = contents.named["functions"].items()
+    functions = {name: each for name, section in registered if (each := _function(section, report))}
+    mapped = contents.named["mappings"].items()
+    mappings = {name: found for name, section in mapped if (found := _mapping(section, report))}
     _registered(contents, mappings, report)
     _no_twins(contents, mappings, report)
     _shares(mappings, functions, report)
@@ -99,8 +105,8 @@ def load(paths: Sequence[Path], *, environ: Mapping[str, str]) -> Loaded:
         version=version,
         aws=aws,
         state=state,
-        functions={name: each.model for name, each in functions.items()},
-        mappings={name: each.model for name, each in mappings.items()},
+        functions={name: function.model for name, function in functions.items()},
+        mappings={name: mapping.model for name, mapping in mappings.items()},
         files=tuple(file.absolute() for file in contents.files),
     )
     return Loaded(config, report.ordered())
@@ -137,9 +143,7 @@ def _shared(contents: Contents, name: str, model: type[Any], report: Report) -> 
 
 def _function(section: Section, report: Report) -> Validated[FunctionSettings] | None:
     if not _FUNCTION_NAME.fullmatch(section.key.text):
-        report.error(
-            section.place, "a function's name must be 1 to 64 letters, digits, hyphens and underscores"
-        )
+        report.error(section.place, "a function's name must be 1 to 64 letters, digits, hyphens and underscores")
     bound = bind(section.node, FunctionSettings, section.place, section.source)
     bound.data["directory"] = section.directory
     context = {"directory": section.directory}
@@ -152,9 +156,7 @@ def _function(section: Section, report: Report) -> Validated[FunctionSettings] |
 def _mapping(section: Section, report: Report) -> Validated[SqsMapping] | None:
     name = section.key.text
     if not _MAPPING_NAME.fullmatch(name):
-        report.error(
-            section.place, "a mapping's name must be 1 to 64 letters, digits, hyphens, underscores and dots"
-        )
+        report.error(section.place, "a mapping's name must be 1 to 64 letters, digits, hyphens, underscores and dots")
     if _is_of_another_source(section, report):
         return None
     bound = bind(section.node, SqsMapping, section.place, section.source, foreign=_FOREIGN_TO_SQS)
@@ -191,12 +193,13 @@ def _refusal(arn: str) -> str:
 
 
 def _registered(contents: Contents, mappings: Mapping[str, Validated[SqsMapping]], report: Report) -> None:
-    names = list(contents.named["functions"])
+    names = contents.named["functions"]
     for checked in mappings.values():
         name = checked.model.function_name
         if "function_name" in checked.wrong or name in names or not contents.complete:
             continue
-        hint = suggestion(name, names) or "registered: " + (", ".join(names[:10]) or "none")
+        hint = "" if report.is_full else suggestion(name, list(names))
+        hint = hint or "registered: " + (", ".join(list(names)[:10]) or "none")
         report.error(checked.bound.place(("function_name",)), f"Function does not exist: {shown(name)}", hint=hint)
 
 
@@ -240,7 +243,7 @@ def _shares(
 
 
 def _purpose(contents: Contents, report: Report) -> None:
-    if contents.complete and contents.files and not contents.named["mappings"]:
+    if not report.failed and contents.files and not contents.named["mappings"]:
         report.warning(Place(contents.files[0]), "there are no mappings: nothing to run")
     for section in contents.single["state"]:
         report.warning(section.place, "has no effect: SQS mappings keep no positions")

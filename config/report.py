@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 Severity = Literal["error", "warning"]
 
+MAX_DIAGNOSTICS = 200
+"""Nobody reads more of them; the rest is counted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -59,7 +62,7 @@ class Diagnostic:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else str(self.file)
-        return f"{place}: {'warning: ' if self.severity == 'warning' else ''}{self.text}"
+        return _one_line(f"{place}: {'warning: ' if self.severity == 'warning' else ''}") + self.text
 
     @property
     def text(self) -> str:
@@ -71,9 +74,19 @@ class Diagnostic:
 
 @dataclass(slots=True)
 class Report:
-    """Gathers diagnostics while files are read."""
+    """Gathers diagnostics while files are read: the first 200 of them, and counts the rest.
+
+    Attributes:
+        diagnostics: in the order in which they were found.
+        failed: whether there was an error.
+        left_out: how many were not kept.
+        refused: places of values that cannot be read at all, so that nothing more needs to be said about them.
+    """
 
     diagnostics: list[Diagnostic] = field(default_factory=list)
+    failed: bool = False
+    left_out: int = 0
+    refused: set[Place] = field(default_factory=set)
 
     def error(self, place: Place, message: str, *, hint: str = "") -> None:
         """Note what makes the configuration unusable."""
@@ -84,21 +97,27 @@ class Report:
         self._add(place, message, hint, "warning")
 
     def _add(self, place: Place, message: str, hint: str, severity: Severity) -> None:
-        self.diagnostics.append(
-            Diagnostic(place.file, place.line, place.column, place.path, message, hint, severity)
-        )
+        self.failed = self.failed or severity == "error"
+        if self.is_full:
+            self.left_out += 1
+            return
+        self.diagnostics.append(Diagnostic(place.file, place.line, place.column, place.path, message, hint, severity))
 
     @property
-    def failed(self) -> bool:
-        """Whether there is an error among them."""
-        return any(each.severity == "error" for each in self.diagnostics)
+    def is_full(self) -> bool:
+        """Whether further diagnostics are only counted."""
+        return len(self.diagnostics) >= MAX_DIAGNOSTICS
 
     def ordered(self) -> tuple[Diagnostic, ...]:
         """All of them by place; files stay in the order in which they were read, equal lines appear once."""
         files = {each.file: None for each in self.diagnostics}
         rank = {file: index for index, file in enumerate(files)}
         unique = dict.fromkeys(self.diagnostics)
-        return tuple(sorted(unique, key=lambda each: (rank[each.file], each.line, each.column, each.path)))
+        found = sorted(unique, key=lambda each: (rank[each.file], each.line, each.column, each.path))
+        if self.left_out:
+            severity: Severity = "error" if self.failed else "warning"
+            found.append(Diagnostic(found[-1].file, 0, 0, "", f"and {self.left_out} more", severity=severity))
+        return tuple(found)
 
 
 def shown(text: str, limit: int = 80) -> str:

@@ -7,7 +7,7 @@
 | `fifo_window`       | event_source_arn, window                  | FIFO takes none, the text of AWS's tools [A.1]        |
 | `scaling`           | scaling_config, provisioned_poller_config | one or the other [A.1]; warning: 1 is beyond AWS      |
 | `pollers`           | provisioned_poller_config                 | minimum above maximum                                |
-| `filters`           | filter_criteria                           | AWS's text and the place inside the pattern [C.1]; warning above 5 filters |
+| `filters`           | filter_criteria                           | AWS's text, the place in the pattern [C.1]; warning: 6 to 10 |
 | `backoff`           | retry_backoff                             | initial above maximum                                |
 | `tags`              | tags                                      | 50 tags, 128 and 256 characters, no `aws:`            |
 | `without_effect`    | metrics_config, kms_key_arn               | warning                                              |
@@ -37,11 +37,26 @@ if TYPE_CHECKING:
 _Model = TypeVar("_Model", bound="Settings")
 
 RESERVED_VARIABLES = frozenset(
-    ("_HANDLER", "_X_AMZN_TRACE_ID", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_EXECUTION_ENV")
-    + ("AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_VERSION")
-    + ("AWS_LAMBDA_INITIALIZATION_TYPE", "AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME")
-    + ("AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-    + ("AWS_LAMBDA_RUNTIME_API", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR")
+    {
+        "_HANDLER",
+        "_X_AMZN_TRACE_ID",
+        "AWS_DEFAULT_REGION",
+        "AWS_REGION",
+        "AWS_EXECUTION_ENV",
+        "AWS_LAMBDA_FUNCTION_NAME",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+        "AWS_LAMBDA_FUNCTION_VERSION",
+        "AWS_LAMBDA_INITIALIZATION_TYPE",
+        "AWS_LAMBDA_LOG_GROUP_NAME",
+        "AWS_LAMBDA_LOG_STREAM_NAME",
+        "AWS_LAMBDA_RUNTIME_API",
+        "AWS_ACCESS_KEY",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "LAMBDA_TASK_ROOT",
+        "LAMBDA_RUNTIME_DIR",
+    }
 )
 """Variables that Lambda sets itself and refuses to take."""
 
@@ -140,9 +155,7 @@ def _filters(mapping: SqsMapping) -> Iterator[Finding]:
 def _backoff(mapping: SqsMapping) -> Iterator[Finding]:
     backoff = mapping.retry_backoff
     if backoff and backoff.initial > backoff.maximum:
-        yield Finding(
-            ("retry_backoff",), f"initial {backoff.initial:g} s is more than maximum {backoff.maximum:g} s"
-        )
+        yield Finding(("retry_backoff",), f"initial {backoff.initial:g} s is more than maximum {backoff.maximum:g} s")
 
 
 def _tags(mapping: SqsMapping) -> Iterator[Finding]:
@@ -170,7 +183,9 @@ def _variables(function: FunctionSettings) -> Iterator[Finding]:
             yield Finding(("environment", name), "Lambda sets this variable itself and takes no value for it")
         elif not _VARIABLE.fullmatch(name):
             yield Finding(("environment", name), "a variable's name must be letters, digits and _, a letter first")
-    size = len(json.dumps(function.environment, ensure_ascii=False, separators=(",", ":")).encode())
+    size = len(
+        json.dumps(function.environment, ensure_ascii=False, separators=(",", ":")).encode(errors="surrogatepass")
+    )
     if size > 4096:
         yield Finding(("environment",), f"the variables take {size} bytes, Lambda's limit is 4096")
 

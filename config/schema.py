@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -22,7 +22,10 @@ from pydantic import (
 )
 
 from esmd.config import values
-from esmd.config.values import QueueArn
+from esmd.config.report import shown
+
+if TYPE_CHECKING:
+    from esmd.config.values import QueueArn
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +66,31 @@ def _queue(text: str) -> str:
     return str(values.queue_arn(text))
 
 
+def _key(text: str | None) -> str | None:
+    if text and values.service_of(text) != "kms":
+        raise ValueError(f"must be the ARN of a KMS key, or empty, not {shown(text)}")
+    return text
+
+
 def _url(text: str) -> str:
     try:
         parts = urlsplit(text)
-        usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+        usable = bool(parts.scheme in ("http", "https") and parts.hostname and parts.port != 0)
     except ValueError:
         usable = False
-    if not usable:
+    if not usable or not text.isprintable() or " " in text:
         raise ValueError("must be an http:// or https:// URL, such as http://127.0.0.1:4566")
     return text.rstrip("/")
 
 
 def _absolute(value: Any, info: ValidationInfo) -> Any:
+    if not isinstance(value, str | Path):
+        return value
     directory: Path = (info.context or {}).get("directory", Path())
-    return directory / Path(value).expanduser() if isinstance(value, str | Path) else value
+    try:
+        return directory / Path(value).expanduser()
+    except RuntimeError:
+        raise ValueError(f"the home directory in {shown(str(value))} is not known") from None
 
 
 def _text_path(value: Any) -> Any:
@@ -97,9 +111,7 @@ TextMap = Annotated[
     WithJsonSchema({"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}),
 ]
 
-FilePath = Annotated[
-    Path, BeforeValidator(_absolute), BeforeValidator(_text_path), WithJsonSchema({"type": "string"})
-]
+FilePath = Annotated[Path, BeforeValidator(_absolute), BeforeValidator(_text_path), WithJsonSchema({"type": "string"})]
 """A path; relative to the file that says it."""
 
 
@@ -147,9 +159,7 @@ class FunctionSettings(Settings):
     timeout; quick to start, but a blocking handler blocks everything."""
     environment: Annotated[TextMap, _api("Environment"), Texts(wrapper="Variables")] = Field(default_factory=dict)
     """Variables added to the handler's environment. Only for `isolation: worker`."""
-    python_path: Annotated[
-        tuple[FilePath, ...], Field(default_factory=lambda settings: (settings["directory"],))
-    ]
+    python_path: Annotated[tuple[FilePath, ...], Field(default_factory=lambda settings: (settings["directory"],))]
     """Folders put in front of the handler's `sys.path`, relative to the file. Left out: the file's own folder."""
 
 
@@ -228,9 +238,7 @@ class SqsMapping(Settings):
     """Whether the queue is polled."""
     batch_size: Annotated[int, _api("BatchSize"), Field(ge=1, le=10_000)] = 10
     """Most messages in one invocation. Above 10 a batching window is needed; at most 10 for a FIFO queue."""
-    maximum_batching_window_in_seconds: Annotated[
-        int, _api("MaximumBatchingWindowInSeconds"), Field(ge=0, le=300)
-    ] = 0
+    maximum_batching_window_in_seconds: Annotated[int, _api("MaximumBatchingWindowInSeconds"), Field(ge=0, le=300)] = 0
     """How long messages are gathered before the function is invoked, in whole seconds. Not for FIFO queues."""
     function_response_types: Annotated[
         tuple[Literal["ReportBatchItemFailures"], ...], _api("FunctionResponseTypes"), Field(max_length=1)
@@ -246,7 +254,7 @@ class SqsMapping(Settings):
     """Checked as AWS does, and kept."""
     metrics_config: Annotated[MetricsConfig | None, _api("MetricsConfig")] = None
     """Accepted so that a block can be pasted; has no effect here."""
-    kms_key_arn: Annotated[str | None, _api("KMSKeyArn", "KmsKeyArn")] = None
+    kms_key_arn: Annotated[str | None, _api("KMSKeyArn", "KmsKeyArn"), AfterValidator(_key)] = None
     """Accepted so that a block can be pasted; has no effect here: filters are not encrypted at rest."""
     visibility_heartbeat: bool = False
     """Beyond AWS: extend the visibility of a batch while its handler runs."""

@@ -6,13 +6,13 @@ what is right and all problems come at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
 
-from annotated_types import Ge, Gt, Le, MaxLen
+from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel, ValidationError
 
-from esmd.config.binding import Bound, described
+from esmd.config.binding import Bound, described, join
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -79,6 +79,8 @@ def validate(
         result = model.model_validate(bound.data, context=dict(context))
     except ValidationError as error:
         for detail in error.errors(include_url=False):
+            if detail["type"] == "default_factory_not_called":  # its default needs a field that is wrong itself
+                continue
             if not _is_told(detail["loc"], bound):
                 _report(model, detail, bound, report)
             wrong.add(str(detail["loc"][0]))
@@ -92,6 +94,12 @@ def report_findings(findings: Iterable[Finding], bound: Bound, report: Report) -
     """Report what rules found, each at the place of its setting."""
     for finding in findings:
         place = bound.place(finding.location)
+        if finding.location not in bound.places:
+            # Inside a pattern that is JSON text: the text has a place, what is in it has a path only.
+            path = place.path
+            for name in finding.location[bound.depth(finding.location) :]:
+                path = join(path, name)
+            place = replace(place, path=path)
         if finding.severity == "error":
             report.error(place, finding.message, hint=finding.hint)
         else:
@@ -99,7 +107,7 @@ def report_findings(findings: Iterable[Finding], bound: Bound, report: Report) -
 
 
 def _is_told(location: Location, bound: Bound) -> bool:
-    return any(location[: len(failed)] == failed for failed in bound.failed)
+    return any(location[:depth] in bound.failed for depth in range(len(location) + 1))
 
 
 def _report(model: type[BaseModel], detail: ErrorDetails, bound: Bound, report: Report) -> None:
@@ -133,17 +141,19 @@ def _message(detail: ErrorDetails, info: FieldInfo | None, given: Any) -> str:
     if kind == "string_too_short":
         return "must not be empty"
     if kind == "too_long":
-        return f"must have at most {context['max_length']} items, not {context['actual_length']}"
+        most = context["max_length"]
+        return f"must have at most {most} {'item' if most == 1 else 'items'}, not {context['actual_length']}"
     return f"{detail['msg'][:1].lower()}{detail['msg'][1:]}, not {described(given)}"
 
 
 def _range(info: FieldInfo | None) -> str:
     bounds = {type(each): each for each in (info.metadata if info else ())}
     low, above, high = bounds.get(Ge), bounds.get(Gt), bounds.get(Le)
+    unit = " seconds" if info and info.annotation is float else ""
     if isinstance(low, Ge) and isinstance(high, Le):
-        return f"{low.ge} to {high.le}"
+        return f"{low.ge} to {high.le}{unit}"
     if isinstance(above, Gt) and isinstance(high, Le):
-        return f"above {above.gt} and at most {high.le}"
+        return f"above {above.gt} and at most {high.le}{unit}"
     return f"{low.ge} or more" if isinstance(low, Ge) else "in range"
 
 

@@ -104,7 +104,7 @@ def queue_arn(text: str) -> QueueArn:
     if not _ACCOUNT.fullmatch(match["account"]):
         raise ValueError(f"the ARN's account must be 12 digits, not {shown(match['account'])}")
     name = match["rest"]
-    if len(name) > 80 or not _QUEUE_NAME.fullmatch(name.removesuffix(".fifo")):  # noqa: PLR2004 - SQS's own limit
+    if len(name) > 80 or not _QUEUE_NAME.fullmatch(name.removesuffix(".fifo")):
         raise ValueError(
             "the ARN's queue name must be 1 to 80 letters, digits, hyphens or underscores, .fifo at its end included,"
             f" not {shown(name)}"

@@ -114,7 +114,7 @@ class Daemon:
             await asyncio.gather(*(function.close() for function in self._functions.values()))
         self._say_stats(final=True)
         code = self._exit_code(failed_fast, cut_short=cut_short)
-        self._telemetry.emit(say.DaemonStopped(exit_code=code, uptime_s=self._loop.time() - self._started))
+        self._telemetry.emit(say.DaemonStopped(exit_code=int(code), uptime_s=self._loop.time() - self._started))
         return code
 
     def _mapping_ended(self, task: asyncio.Task[None]) -> None:

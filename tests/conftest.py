@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.servers import LOCALSTACK_PYTHON, localstack_process, touch_sqs
 
 from esmd.testing.embedded import ministack_process
 from esmd.testing.fake_sqs import FakeSqs
 
+from support.servers import LOCALSTACK_PYTHON, localstack_process, touch_sqs
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
 SERVER_FIXTURES = {"ministack", "localstack", "any_sqs_server"}
 FOREIGN_PREFIXES = ("AWS_", "LOCALSTACK_", "ESMD_")
@@ -27,6 +29,15 @@ FOREIGN_NAMES = {
     "https_proxy",
     "all_proxy",
 }
+
+
+def pytest_sessionstart() -> None:
+    """Say that there is no current event loop.
+
+    looptime asks for it before every test, also before those without one, and up to Python 3.13 asking makes a
+    loop, which nobody closes: its ResourceWarning then strikes at random.
+    """
+    asyncio.set_event_loop(None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,7 +16,7 @@ from esmd.mappings.filters import Source, compile_filters, filter_warnings
 from esmd.mappings.patterns import InvalidPattern, compile_pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 _NAMED_LINES = 10
 """Unreadable lines that are named one by one; the rest is only counted."""
@@ -78,7 +78,7 @@ def command(
         click.echo(describe(error, text), err=True)
         ctx.exit(Exit.CONFIG)
     output = sys.stdout.buffer
-    reader = _Reader(file, whole_events=source is not None)
+    reader = _Reader(file, name=getattr(file, "name", "<stdin>"), whole_events=source is not None)
     selected = 0
     try:
         for event, line in reader.events():
@@ -147,15 +147,15 @@ def _matcher(text: str, source: Source | None) -> Callable[[dict[str, Any]], boo
 class _Reader:
     """Reads events line by line, keeps none of them, and remembers which lines were unreadable."""
 
-    def __init__(self, file: BinaryIO, *, whole_events: bool) -> None:
-        self.file = file
-        self.name = getattr(file, "name", "<stdin>")
+    def __init__(self, lines: Iterable[bytes], *, name: str, whole_events: bool) -> None:
+        self.lines = lines
+        self.name = name
         self.whole_events = whole_events
         self.bad_lines = 0
 
     def events(self) -> Iterator[tuple[dict[str, Any], bytes]]:
         """Each event with the bytes to print for it."""
-        for number, line in enumerate(self.file, start=1):
+        for number, line in enumerate(self.lines, start=1):
             if line.isspace():
                 continue
             try:

@@ -174,8 +174,6 @@ class Environment:
         self._request_id = request_id
         frame = await self._reply(timeout)
         if frame is not None:
-            self._take_output()
-            self._request_id = None
             return outcome_of(*frame)
         if self._cause == "deadline":
             return timed_out(request_id, timeout)
@@ -274,16 +272,23 @@ class Environment:
             self._waiter.set_result(frame)
 
     def _on_channel(self) -> None:
-        try:
-            received = self._channel.recv(_RECEIVE_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:  # reset: the worker ended with something unread
-            received = b""
-        if not received:
+        received = self._receive()
+        if received:
+            self._take(received)
+        elif received is not None:
             self._loop.remove_reader(self._channel)
             self.kill("itself")  # a worker that cannot be talked to is of no use, nor is what it started
-            return
+
+    def _receive(self) -> bytes | None:
+        """What has come, empty at the end; None if nothing has come yet."""
+        try:
+            return self._channel.recv(_RECEIVE_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError:  # reset: the worker ended with something unread
+            return b""
+
+    def _take(self, received: bytes) -> None:
         self._inbox += received
         if len(self._inbox) < runtime.FRAME.size:
             return
@@ -294,7 +299,9 @@ class Environment:
         elif missing == 0:
             body = bytes(memoryview(self._inbox)[runtime.FRAME.size :])
             self._inbox = bytearray()
+            self._take_output()  # what was printed before the answer is in the pipes by now
             if not self._ending:
+                self._request_id = None
                 self._wake((kind, body))
 
     # --- output and the end
@@ -323,6 +330,8 @@ class Environment:
         status = self._process.poll()
         if status is None or self.ended.done():
             return
+        while received := self._receive():  # an answer that was sent counts, though the process has ended since
+            self._take(received)
         self._ending = True
         self._take_output()
         self._loop.remove_reader(self._channel)

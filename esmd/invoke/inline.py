@@ -23,7 +23,7 @@ import time
 from collections import Counter
 from functools import partial
 from importlib.machinery import PathFinder
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from esmd.invoke import runtime
 from esmd.invoke.failures import closing, exit_text, exited, outcome_of, request_too_large, timed_out
@@ -34,13 +34,11 @@ from esmd.mappings.outcomes import FunctionError, Throttled
 from esmd.observe.events import FunctionInit, FunctionThrottled, HandlerCrashed, HandlerOutput, HandlerTimeout
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
 
     from esmd.invoke.protocol import FunctionSpec
     from esmd.mappings.outcomes import Outcome
     from esmd.observe.telemetry import Telemetry
-
-    Handler = Callable[[Any, runtime.LambdaContext], Any]
 
 STOP_SECONDS = 1.0
 """How long a cancelled async handler may take to clean up before nobody waits for it."""
@@ -85,7 +83,7 @@ class InlineInvoker:
         self._telemetry = telemetry
         self._stop_seconds = stop_seconds
         self._log_stream = log_stream_name()
-        self._handler: Handler | None = None
+        self._handler: runtime.Handler | None = None
         self._is_async = False
         self._variables: list[str] = []
         self._threads: Threads[runtime.Reply | Awaitable[object]] = Threads(f"esmd-{spec.name}")
@@ -173,7 +171,7 @@ class InlineInvoker:
         self._variables = []
 
     async def _run(
-        self, attempt: _Attempt, handler: Handler, event: bytes, context: runtime.LambdaContext
+        self, attempt: _Attempt, handler: runtime.Handler, event: bytes, context: runtime.LambdaContext
     ) -> runtime.Reply | int:
         """Call the handler and await what it returns. An exit status if it asked the process to end."""
         try:
@@ -219,7 +217,7 @@ class InlineInvoker:
         self._attempts.discard(attempt)
         attempt.wake("done")
 
-    def _load(self) -> Handler | FunctionError:
+    def _load(self) -> runtime.Handler | FunctionError:
         """Import the handler and keep it, or say why it cannot run."""
         spec = self._spec
         started = time.monotonic()

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
+    Handler = Callable[[Any, "LambdaContext"], Any]
+
 FRAME = struct.Struct("!BII")
 INIT, READY, INVOKE, ANSWER, ERROR = range(1, 6)
 
@@ -115,7 +117,7 @@ class Reply:
 # --- loading
 
 
-def load(handler: str, python_path: Sequence[str]) -> Callable[[Any, LambdaContext], Any]:
+def load(handler: str, python_path: Sequence[str]) -> Handler:
     """Import `module.sub:callable` and find the callable in it (dots lead into classes and instances).
 
     Args:
@@ -150,8 +152,7 @@ def load(handler: str, python_path: Sequence[str]) -> Callable[[Any, LambdaConte
             message = f"Handler '{attribute}' missing on module '{module_name}' ({where}).{near}"
             raise LoadError("Runtime.HandlerNotFound", message) from error
     if not callable(target):
-        kind = type(target).__name__
-        message = f"Handler '{attribute}' of module '{module_name}' is not callable: it is of type {kind}."
+        message = f"Handler '{attribute}' of module '{module_name}' is not callable: {type(target).__name__}."
         raise LoadError("Runtime.HandlerNotFound", message)
     return target  # type: ignore[no-any-return]
 
@@ -215,9 +216,7 @@ def stack_of(traceback: TracebackType | None) -> list[str]:
 # --- invoking
 
 
-def begin(
-    handler: Callable[[Any, LambdaContext], Any], event: bytes, context: LambdaContext
-) -> Reply | Awaitable[object]:
+def begin(handler: Handler, event: bytes, context: LambdaContext) -> Reply | Awaitable[object]:
     """Call the handler. What it returns to be awaited is handed on, for `finish` on the caller's loop.
 
     Raises:
@@ -328,8 +327,7 @@ def die_with(parent: int, descriptor: int) -> None:
     if sys.platform == "linux":
         import ctypes  # noqa: PLC0415  needed here only
 
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     else:
         import select  # noqa: PLC0415
         import threading  # noqa: PLC0415
@@ -352,12 +350,6 @@ def _log_as_lambda_does() -> None:
     to_stderr = logging.StreamHandler()
     to_stderr.setFormatter(logging.Formatter("[%(levelname)s]\t%(name)s\t%(message)s"))
     logging.getLogger().addHandler(to_stderr)
-
-
-def _new_loop() -> asyncio.Runner:
-    import asyncio  # noqa: PLC0415  costs more than the rest of the start; handlers without async go without
-
-    return asyncio.Runner()
 
 
 def _flush() -> None:
@@ -383,7 +375,7 @@ def main(descriptor: int, parent: int) -> int:
         _flush()
         channel.send(ERROR, error_object(error.error_type, str(error), "", error.stack))
         return 1
-    loop: asyncio.Runner | None = None  # made when an answer is first to be awaited, and kept
+    loop: asyncio.Runner | None = None  # made when an answer is first to be awaited, then kept
     this_process = os.getpid()
     _flush()
     channel.send(READY)
@@ -391,7 +383,10 @@ def main(descriptor: int, parent: int) -> int:
         context = LambdaContext(**setting["function"], **json.loads(frame[1]))
         reply = begin(handler, frame[2], context)
         if not isinstance(reply, Reply):
-            loop = loop or _new_loop()
+            if loop is None:
+                import asyncio  # noqa: PLC0415  costs more than the rest of the start
+
+                loop = asyncio.Runner()
             reply = loop.run(finish(reply, context.aws_request_id))
         _flush()
         if os.getpid() != this_process:  # a child that the handler forked has come back in its place

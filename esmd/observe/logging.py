@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import structlog
 
+from esmd.observe.context import context_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -61,7 +63,8 @@ def configure(*, log_format: Format, level: str, stream: TextIO | None = None) -
     def sink(event: Event) -> None:
         number = LEVELS[event.level]
         if number >= threshold:
-            logger.log(number, event.name, **fields_of(event))
+            context = context_of(getattr(event, "request_id", None))
+            logger.log(number, event.name, **{**context, **fields_of(event)})
 
     return sink
 

@@ -23,11 +23,12 @@ from esmd.mappings.events import join
 from esmd.mappings.records import Batch, Record
 from esmd.mappings.settlement import Settled, TryAgain, settle
 from esmd.observe import mapping_events as say
+from esmd.observe.context import request_context
 from esmd.pollers.sqs import MAX_VISIBILITY
 from esmd.pollers.visibility import change_visibility
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from esmd.function import Function
     from esmd.mappings.outcomes import Outcome
@@ -108,7 +109,7 @@ class SqsBatch:
                 await self._delay(verdict, tries)
 
     async def _invoke(self) -> Outcome:
-        with bound_contextvars(request_id=self._request_id):
+        with self._named():
             return await self._around.function.invoke(self._event(), request_id=self._request_id)
 
     async def _invoke_in_turn(self) -> Outcome | None:
@@ -127,8 +128,15 @@ class SqsBatch:
                 taken = await place
         if not taken:
             return None
-        with bound_contextvars(request_id=self._request_id):
+        with self._named():
             return await function.invoke_in_place(self._event(), request_id=self._request_id)
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        """Whatever is logged during the invocation, here or by its handler, names the batch."""
+        request = {"mapping": self._around.settings.name, "batch_id": self._id}
+        with bound_contextvars(request_id=self._request_id), request_context(self._request_id, **request):
+            yield
 
     def _event(self) -> bytes:
         event = join(self._batch.records)

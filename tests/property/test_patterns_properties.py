@@ -57,6 +57,28 @@ ANY_JSON = st.recursive(
 )
 
 
+# Random patterns hardly ever match random events. These nearly agree in shape, and differ where it is delicate: in
+# lists of objects, with fields there and not there.
+TIGHT_VALUES = st.recursive(
+    st.sampled_from([1, 2]),
+    lambda inner: st.lists(inner, min_size=1, max_size=3) | st.dictionaries(st.sampled_from("bcd"), inner, max_size=3),
+    max_leaves=10,
+)
+TIGHT_OBJECTS = st.dictionaries(st.sampled_from("bcd"), TIGHT_VALUES, min_size=1, max_size=3)
+TIGHT_EVENTS = st.fixed_dictionaries({"a": st.lists(TIGHT_OBJECTS | TIGHT_VALUES, min_size=1, max_size=4)})
+TIGHT_LEAVES = st.sampled_from([[1], [2], [{"exists": True}], [{"exists": False}], [1, {"exists": False}]])
+TIGHT_PATTERNS = st.fixed_dictionaries(
+    {
+        "a": st.dictionaries(
+            st.sampled_from("bcd"),
+            TIGHT_LEAVES | st.dictionaries(st.sampled_from("bcd"), TIGHT_LEAVES, min_size=1, max_size=2),
+            min_size=1,
+            max_size=3,
+        )
+    }
+)
+
+
 # The slow matcher: flatten the event into (path, value, which element of which list), then try all choices.
 
 
@@ -151,12 +173,19 @@ def spells_a_path_twice(value: Any) -> bool:
     )
 
 
-@settings(deadline=None, max_examples=int(__import__("os").environ.get("BIG", "1000")))
+@settings(deadline=None, max_examples=250)
 @given(pattern=PATTERNS, value=EVENTS)
-@example(pattern={"a": {"b": ["x"], "c": [1]}}, value={"a": [{"b": "x"}, {"c": 1}]})
-@example(pattern={"a": {"b": ["x"], "c": [{"exists": False}]}}, value={"a": [{"b": "x"}, {"c": 1}]})
 def test_agrees_with_the_slow_matcher(pattern, value):
     assume(not spells_a_path_twice(value))
+    assert compile_pattern(json.dumps(pattern)).matches(value) is slowly_matches(pattern, value)
+
+
+@settings(deadline=None, max_examples=400)
+@given(pattern=TIGHT_PATTERNS, value=TIGHT_EVENTS)
+@example(pattern={"a": {"b": [1], "c": [1]}}, value={"a": [{"b": 1}, {"c": 1}]})
+@example(pattern={"a": {"b": [1], "c": [{"exists": False}]}}, value={"a": [{"b": 1}, {"c": 1}]})
+@example(pattern={"a": {"b": [{"exists": False}], "c": [1]}}, value={"a": [{"b": 1}, {"c": 1}]})
+def test_agrees_with_the_slow_matcher_on_lists_of_objects(pattern, value):
     expected = slowly_matches(pattern, value)
     event("match" if expected else "no match")
     assert compile_pattern(json.dumps(pattern)).matches(value) is expected
@@ -231,18 +260,25 @@ PATTERN_LIKE = st.recursive(
 )
 
 
+def error_of(text: str) -> InvalidPattern | None:
+    try:
+        compile_pattern(text)
+    except InvalidPattern as error:
+        return error
+    return None
+
+
 @settings(deadline=None, max_examples=500)
 @given(text=st.text() | st.builds(json.dumps, PATTERN_LIKE | ANY_JSON) | st.text(alphabet='{}[]":,a1\\ *'))
 def test_a_text_is_a_pattern_or_invalid_and_nothing_else(text):
-    try:
-        compiled = compile_pattern(text)
-    except InvalidPattern as error:
+    error = error_of(text)
+    if error is None:
+        assert isinstance(json.loads(text), dict)
+        assert compile_pattern(text).matches({}) in (True, False)
+    else:
         assert error.message
         assert error.offset is not None
         assert 0 <= error.offset <= len(text)
-    else:
-        assert isinstance(json.loads(text), dict)
-        compiled.matches({})
 
 
 @settings(deadline=None)

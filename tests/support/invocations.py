@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -57,8 +58,27 @@ def is_running(pid: int) -> bool:
     return state not in {"Z", "X"}
 
 
+def has_zombies() -> bool:
+    """Whether a child of this process has ended that nobody waited for."""
+    try:
+        return os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return False
+
+
+def kill_unseen(pid: int) -> None:
+    """Kill a child and return when it is dead, without giving the event loop a chance to see it."""
+    os.kill(pid, signal.SIGKILL)
+    wait_unseen(pid)
+
+
+def wait_unseen(pid: int) -> None:
+    """Block until a child is dead, without giving the event loop a chance to see it."""
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+
 async def until(true: Any, *, seconds: float = 10.0) -> None:
     """Wait for another process or thread, which cannot be awaited."""
     async with asyncio.timeout(seconds):
-        while not true():
+        while not true():  # noqa: ASYNC110  there is no event that another process could set
             await asyncio.sleep(0.01)

@@ -215,7 +215,7 @@ def test_a_closed_pipe_ends_it_quietly_and_lines_come_out_as_they_come_in():
 
 def test_input_is_read_no_further_than_lines_are_asked_for():
     # An input without end would never come back from a reader that gathers it first.
-    reader = _Reader(itertools.repeat(ORDER), whole_events=False)
+    reader = _Reader(itertools.repeat(ORDER), name="endless", whole_events=False)
     assert [line for _, line in itertools.islice(reader.events(), 3)] == [ORDER] * 3
 
 

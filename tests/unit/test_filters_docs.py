@@ -12,7 +12,7 @@ from esmd.mappings.exact_json import decode
 from esmd.mappings.patterns import InvalidPattern, compile_pattern, pattern_warnings
 
 PAGE = (Path(__file__).parents[2] / "docs/filters.md").read_text(encoding="utf-8")
-SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, flags=re.M | re.S))
+SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, flags=re.MULTILINE | re.DOTALL))
 
 
 def rows(section: str) -> list[list[str]]:

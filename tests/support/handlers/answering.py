@@ -7,6 +7,7 @@ import os
 import time
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 
 _count = 0
 
@@ -44,7 +45,7 @@ def environment(event, context):
 
 
 def working_directory(event, context):
-    return os.getcwd()
+    return str(Path.cwd())
 
 
 VALUES = {

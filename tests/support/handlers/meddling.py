@@ -1,5 +1,7 @@
 """Handlers that print, fork, start processes and tamper with what they stand on."""
 
+# ruff: noqa: T201  printing is what is tested
+
 from __future__ import annotations
 
 import io
@@ -8,9 +10,10 @@ import os
 import subprocess
 import sys
 import threading
+import time
+from pathlib import Path
 
 log = logging.getLogger("orders")
-_go_on = threading.Event()
 
 
 def say(event, context):
@@ -38,11 +41,14 @@ def flood(event, context):
 
 
 def print_later(event, context):
-    if event == "start":
-        threading.Thread(target=lambda: (_go_on.wait(), print("from the background")), daemon=True).start()
-    else:
-        _go_on.set()
-    return "returned"
+    """Prints from a thread, once the file exists: after the invocation."""
+
+    def wait_and_print():
+        while not Path(event).exists():
+            time.sleep(0.01)
+        print("from the background")
+
+    threading.Thread(target=wait_and_print, daemon=True).start()
 
 
 def close_streams(event, context):
@@ -69,7 +75,7 @@ def change_folder(event, context):
 
 def start_child(event, context):
     """A child that outlives the invocation, holds the streams, and would hold the channel if it could."""
-    child = subprocess.Popen(["sleep", "60"], close_fds=False)  # noqa: S603, S607
+    child = subprocess.Popen(["sleep", "60"], close_fds=False)
     child.returncode = 0  # it is left alone on purpose
     return child.pid
 

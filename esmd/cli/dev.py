@@ -1,0 +1,98 @@
+"""`esmd dev`: the daemon with an AWS of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from esmd.cli.configuration import load_configuration
+from esmd.cli.options import daemon_options, log_level_option, longest_poll_for, shared_options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from esmd.assembly import RunOptions
+    from esmd.cli.exits import Exit
+    from esmd.cli.launch import LogOptions
+    from esmd.config.schema import Config
+    from esmd.observe.logging import Format
+
+_POLL_SECONDS = 1
+"""Longest long poll, so that Ctrl-C is answered within a second."""
+
+
+@click.command("dev")
+@shared_options
+@log_level_option("debug")
+@click.option(
+    "--traffic",
+    is_flag=False,
+    flag_value="",
+    metavar="[FILE]",
+    help="Send sample messages: the JSON lines of FILE once, or made-up orders to every queue for ever. "
+    'A line is {"queue": NAME, "body": TEXT or JSON, "group": ID}.',
+)
+def command(
+    *,
+    paths: tuple[Path, ...],
+    log_format: Format,
+    log_level: str,
+    grace: float,
+    exit_when_idle: float | None,
+    only: tuple[str, ...],
+    stats_every: float,
+    log_payloads: bool,
+    traffic: str | None,
+) -> None:
+    r"""Run the mappings of CONFIG against an AWS of their own.
+
+    Unless an endpoint is configured (aws.endpoint_url, AWS_ENDPOINT_URL, LOCALSTACK_HOST), an emulator is started on a
+    free port of this machine and ended with the daemon. Queues that CONFIG names and the endpoint lacks are created,
+    each with a dead-letter queue. Never use it on an endpoint whose queues are not yours to create.
+
+    \b
+    Examples:
+      esmd dev examples/quickstart/esmd.yaml --traffic examples/quickstart/traffic.jsonl
+      esmd dev --traffic --exit-when-idle 5s
+      LOCALSTACK_HOST=127.0.0.1:4566 esmd dev
+    """
+    config = load_configuration(paths)
+    from esmd.assembly import RunOptions  # noqa: PLC0415 - brings botocore, which a bad configuration need not wait for
+    from esmd.cli.launch import LogOptions, check_names, run_to_exit  # noqa: PLC0415
+
+    check_names(config, frozenset(only))
+    options = RunOptions(
+        daemon=daemon_options(grace=grace, exit_when_idle=exit_when_idle, fail_fast=False, stats_every=stats_every),
+        only=frozenset(only),
+        longest_poll=min(_POLL_SECONDS, longest_poll_for(exit_when_idle) or _POLL_SECONDS),
+        log_payloads=log_payloads,
+    )
+    run_to_exit(_dev(config, options, log=LogOptions(log_format=log_format, level=log_level), traffic=traffic))
+
+
+async def _dev(config: Config, options: RunOptions, *, log: LogOptions, traffic: str | None) -> Exit:
+    """Find or start an endpoint, and run on it."""
+    from esmd.cli.launch import launch  # noqa: PLC0415
+    from esmd.config import aws  # noqa: PLC0415
+    from esmd.dev.companion import DevOptions, beside  # noqa: PLC0415
+    from esmd.dev.traffic import read_samples  # noqa: PLC0415
+    from esmd.testing.embedded import EmbeddedAws, EmulatorMissingError  # noqa: PLC0415
+
+    samples = read_samples(Path(traffic)) if traffic else []
+    environ: Mapping[str, str] = os.environ
+    url = aws.endpoint("sqs", settings=config.aws, environ=environ).url
+    async with contextlib.AsyncExitStack() as stack:
+        embedded = url is None
+        if url is None:
+            try:
+                url = (await stack.enter_async_context(EmbeddedAws())).endpoint_url
+            except EmulatorMissingError as error:
+                raise click.ClickException(str(error)) from error
+            environ = {**environ, "AWS_ENDPOINT_URL": url}
+        chosen = DevOptions(endpoint_url=url, embedded=embedded, samples=samples, made_up=traffic == "")
+        return await launch(config, options, log=log, environ=environ, companion=partial(beside, options=chosen))

@@ -1,0 +1,111 @@
+"""Runs a daemon in the foreground, from a validated configuration to the exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from esmd.assembly import Assembly, RunOptions, make_clients
+from esmd.cli.exits import Exit
+from esmd.config import aws
+from esmd.observe import logging
+from esmd.observe.statistics import Statistics
+from esmd.observe.telemetry import Broadcast
+from esmd.shutdown import Shutdown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+    from contextlib import AbstractAsyncContextManager
+
+    from esmd.config.schema import Config
+    from esmd.observe.telemetry import Telemetry
+    from esmd.pollers.localstack import LocalStackClients
+
+    Companion = Callable[[Config, LocalStackClients, Telemetry], AbstractAsyncContextManager[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogOptions:
+    """How lines are written."""
+
+    log_format: logging.Format
+    level: str
+
+
+def check_names(config: Config, only: frozenset[str]) -> None:
+    """Refuse `--only` of a mapping that is not there or not enabled."""
+    for name in sorted(only):
+        if name not in config.mappings:
+            known = ", ".join(sorted(config.mappings)) or "none"
+            raise click.BadParameter(f"there is no mapping {name!r}; there are: {known}", param_hint="--only")
+        if not config.mappings[name].enabled:
+            raise click.BadParameter(f"the mapping {name!r} is disabled", param_hint="--only")
+
+
+async def refuse_remote(config: Config, clients: LocalStackClients, *, allow_remote: bool) -> None:
+    """Never poll somebody's production by accident: refuse an endpoint that is not local, however it was found.
+
+    Raises:
+        click.ClickException: with what to do about it.
+    """
+    if allow_remote or config.aws.allow_remote:
+        return
+    for region in sorted({mapping.queue.region for mapping in config.mappings.values() if mapping.enabled}):
+        try:
+            client, connection = await clients.client("sqs", region)
+        except Exception as error:
+            raise _Refusal(f"cannot make an SQS client for {region}: {error}") from error
+        # Without an endpoint of ours, a profile may still name one: ask what botocore made of it.
+        url = connection.endpoint_url or (None if _is_aws(client.meta.endpoint_url) else client.meta.endpoint_url)
+        if (text := aws.remote_refusal(url)) is not None:
+            raise _Refusal(text)
+
+
+def _is_aws(url: str) -> bool:
+    return ".amazonaws.com" in url or ".api.aws" in url
+
+
+class _Refusal(click.ClickException):
+    """The configuration leads where it may not."""
+
+    exit_code = Exit.CONFIG
+
+
+async def launch(
+    config: Config,
+    options: RunOptions,
+    *,
+    log: LogOptions,
+    allow_remote: bool = False,
+    environ: Mapping[str, str] = os.environ,
+    companion: Companion | None = None,
+) -> Exit:
+    """Run the daemon until it ends; `companion` runs beside it, inside the same clients and signals."""
+    statistics = Statistics()
+    telemetry = Broadcast(logging.configure(log_format=log.log_format, level=log.level), statistics.sink)
+    shutdown = Shutdown()
+    with shutdown.signals():
+        async with make_clients(config.aws, environ) as clients:
+            await refuse_remote(config, clients, allow_remote=allow_remote)
+            assembly = Assembly(
+                config,
+                options=options,
+                clients=clients,
+                environ=environ,
+                telemetry=telemetry,
+                statistics=statistics,
+                shutdown=shutdown,
+            )
+            if companion is None:
+                return await assembly.daemon().run()
+            async with companion(config, clients, telemetry):
+                return await assembly.daemon().run()
+
+
+def run_to_exit(main: Coroutine[Any, Any, Exit]) -> NoReturn:
+    """Run to the end and leave the process with the exit code."""
+    raise SystemExit(int(asyncio.run(main)))

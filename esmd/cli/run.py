@@ -1,0 +1,77 @@
+"""`esmd run`: the daemon in the foreground."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from esmd.cli.configuration import load_configuration
+from esmd.cli.options import daemon_options, log_level_option, longest_poll_for, shared_options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from esmd.observe.logging import Format
+
+
+@click.command("run")
+@shared_options
+@log_level_option("info")
+@click.option(
+    "--fail-fast",
+    is_flag=True,
+    help="End when a mapping cannot run at the start: exit code 69 for its queue or endpoint, 1 for its function. "
+    "Without it such a mapping says why, waits and heals by itself.",
+)
+@click.option(
+    "--allow-remote", is_flag=True, help="Allow an endpoint that is not local, such as AWS itself (aws.allow_remote)."
+)
+def command(
+    *,
+    paths: tuple[Path, ...],
+    log_format: Format,
+    log_level: str,
+    grace: float,
+    exit_when_idle: float | None,
+    only: tuple[str, ...],
+    stats_every: float,
+    log_payloads: bool,
+    fail_fast: bool,
+    allow_remote: bool,
+) -> None:
+    r"""Run the mappings of CONFIG until it is told to stop.
+
+    CONFIG is any number of YAML files, or folders of them; by default ./esmd.yaml, else what ESMD_CONFIG names.
+
+    The first INT or TERM drains: nothing new is received, what runs is finished, what was received and never started
+    goes back to its queue. A second one ends the process at once; nothing is lost, but some of it is delivered again.
+
+    \b
+    Examples:
+      esmd run
+      esmd run orders.yaml payments.yaml --log-format json
+      AWS_ENDPOINT_URL=http://127.0.0.1:4566 esmd run --exit-when-idle 5s
+      esmd run --allow-remote         # poll AWS itself
+    """
+    config = load_configuration(paths)
+    from esmd.assembly import RunOptions  # noqa: PLC0415 - brings botocore, which a bad configuration need not wait for
+    from esmd.cli.launch import LogOptions, check_names, launch, run_to_exit  # noqa: PLC0415
+
+    check_names(config, frozenset(only))
+    options = RunOptions(
+        daemon=daemon_options(grace=grace, exit_when_idle=exit_when_idle, fail_fast=fail_fast, stats_every=stats_every),
+        only=frozenset(only),
+        longest_poll=longest_poll_for(exit_when_idle),
+        log_payloads=log_payloads,
+    )
+    run_to_exit(
+        launch(
+            config,
+            options,
+            log=LogOptions(log_format=log_format, level=log_level),
+            allow_remote=allow_remote,
+            environ=os.environ,
+        )
+    )

@@ -1,0 +1,67 @@
+"""What runs beside the daemon in `esmd dev`: queues are made first, then traffic is sent and dead letters watched."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from esmd.dev.dead_letters import watch
+from esmd.dev.events import DevChoreFailed, DevEndpoint
+from esmd.dev.queues import create_missing
+from esmd.dev.traffic import make_up, send_samples
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine, Sequence
+
+    from esmd.config.schema import Config
+    from esmd.dev.traffic import Sample
+    from esmd.observe.telemetry import Telemetry
+    from esmd.pollers.localstack import LocalStackClients
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevOptions:
+    """What `esmd dev` was asked for.
+
+    Attributes:
+        endpoint_url: the AWS in use.
+        embedded: whether it was started for this run.
+        samples: messages to send once.
+        made_up: whether to send made-up orders for ever.
+    """
+
+    endpoint_url: str
+    embedded: bool
+    samples: Sequence[Sample]
+    made_up: bool
+
+
+@contextlib.asynccontextmanager
+async def beside(
+    config: Config, clients: LocalStackClients, telemetry: Telemetry, *, options: DevOptions
+) -> AsyncIterator[None]:
+    """Make the queues, then run the chores until the daemon has ended."""
+    telemetry.emit(DevEndpoint(endpoint_url=options.endpoint_url, embedded=options.embedded))
+    queues = await create_missing(config, clients, telemetry)
+    chores: dict[str, Coroutine[None, None, None]] = {"dead letters": watch(queues, clients, telemetry)}
+    if options.samples:
+        chores["traffic"] = send_samples(options.samples, queues, clients, telemetry)
+    if options.made_up:
+        chores["made-up traffic"] = make_up(queues, clients, telemetry)
+    tasks = [asyncio.create_task(_say_failure(name, chore, telemetry)) for name, chore in chores.items()]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _say_failure(name: str, chore: Coroutine[None, None, None], telemetry: Telemetry) -> None:
+    """A chore that fails is said; the daemon goes on without it."""
+    try:
+        await chore
+    except Exception as error:  # noqa: BLE001 - whatever it is, the mappings run on
+        telemetry.emit(DevChoreFailed(chore=name, error_type=type(error).__name__, error_message=str(error)))

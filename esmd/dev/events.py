@@ -1,0 +1,59 @@
+"""The events of `esmd dev`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from esmd.observe.events import Event, Level
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevEndpoint(Event):
+    """The AWS that the daemon and its handlers use; point other tools at it with AWS_ENDPOINT_URL."""
+
+    name: ClassVar[str] = "dev.endpoint"
+    endpoint_url: str
+    embedded: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevQueueCreated(Event):
+    """A queue that the configuration names and the endpoint lacked, with a dead-letter queue of its own."""
+
+    name: ClassVar[str] = "dev.queue_created"
+    queue: str
+    visibility_timeout_s: int
+    dead_letter_queue: str
+    max_receive_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevTrafficSent(Event):
+    """Sample messages were sent."""
+
+    name: ClassVar[str] = "dev.traffic_sent"
+    queue: str
+    messages: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevDeadLetters(Event):
+    """Messages have arrived in a dead-letter queue: they were received `maxReceiveCount` times and never deleted."""
+
+    name: ClassVar[str] = "dev.dead_letters"
+    level: ClassVar[Level] = "warning"
+    queue: str
+    messages: int
+    """In the queue now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevChoreFailed(Event):
+    """Sending samples or watching dead letters has ended with an error; the mappings run on."""
+
+    name: ClassVar[str] = "dev.chore_failed"
+    level: ClassVar[Level] = "error"
+    chore: str
+    error_type: str
+    error_message: str
