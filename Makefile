@@ -5,19 +5,79 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 BIN := .venv/bin
 READY := .venv/.ready
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 ARGS ?=
 
 .PHONY: help
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo '  ARGS="..." is handed on, as in: make run ARGS="--exit-when-idle 5s"'
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "esmd needs Python 3.11 or newer; set PYTHON=/path/to/python3" >&2; exit 1; }
 	@echo "setting up .venv with $(PYTHON) (once, about half a minute)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r constraints.txt
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(PIP) --require-hashes -r constraints.txt
+	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
 .PHONY: setup
 setup: $(READY) ## Make the virtual environment (every other target does it too)
+
+.PHONY: run
+run: $(READY) ## Show an SQS mapping at work, on an AWS of its own (Ctrl-C ends it)
+	@$(BIN)/esmd dev examples/quickstart/esmd.yaml --traffic examples/quickstart/traffic.jsonl $(ARGS)
+
+.PHONY: test
+test: $(READY) servers check ## Check the code and run every test but the slow ones
+	@$(BIN)/pytest -m "not slow" $(ARGS)
+
+.PHONY: test-fast
+test-fast: $(READY) ## Run the quick tests only: no servers
+	@$(BIN)/pytest -m "not server and not slow" $(ARGS)
+
+.PHONY: test-slow
+test-slow: $(READY) servers ## Run the slow tests: large runs, many kills
+	@$(BIN)/pytest -m slow --durations=0 $(ARGS)
+
+.PHONY: coverage
+coverage: $(READY) servers ## Run the tests and show which lines they miss
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest -m "not slow" -q $(ARGS)
+	@$(BIN)/coverage combine -q
+	@$(BIN)/coverage report
+
+.PHONY: check
+check: $(READY) ## Lint, format check and types
+	@$(BIN)/ruff check -q .
+	@$(BIN)/ruff format -q --check .
+	@$(BIN)/mypy
+
+.PHONY: fmt
+fmt: $(READY) ## Format the code and mend what the linter can mend
+	@$(BIN)/ruff check -q --fix . || true
+	@$(BIN)/ruff format -q .
+
+.PHONY: servers
+servers: localstack ## Install the optional test servers that this machine can have
+
+.PHONY: localstack
+localstack: ## Install real LocalStack for the tests (needs Python 3.13)
+	@sh tests/servers/install_localstack.sh \
+		|| echo "LocalStack could not be installed; its tests will be skipped (make localstack tries again)"
+
+.PHONY: generated
+generated: $(READY) ## Write again what is generated from the code: schema, docs tables
+	@$(BIN)/python -m esmd schema > config/schema.json
+	@$(BIN)/python docs/generate.py
+
+.PHONY: lock
+lock: ## Resolve constraints.txt anew (needs uv)
+	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		--extra dev --extra test pyproject.toml -o constraints.txt -q --upgrade
+	@{ echo "# Every package of the development environment, pinned with hashes. Made by \`make lock\`; do not edit."; \
+		cat constraints.txt; } > constraints.new && mv constraints.new constraints.txt
+
+.PHONY: clean
+clean: ## Remove everything that was installed or built
+	rm -rf .venv .localstack build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

@@ -32,7 +32,7 @@ _KINDS = {
     "bool_type": "true or false",
     "string_type": "text",
     "tuple_type": "a list",
-    "path_type": "a path",
+    "is_instance_of": "a path",
 }
 _BEFORE_12 = frozenset(("yes", "no", "on", "off", "y", "n"))
 

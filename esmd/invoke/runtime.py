@@ -1,8 +1,7 @@
 """The Python runtime: loads a handler, calls it with Lambda's context, and shapes its answers and errors.
 
-The daemon imports this module for inline functions. A worker process runs it as a script, `python -P -u runtime.py FD
-PARENT`, where FD is its end of a socket pair and PARENT the daemon's process id. So it imports nothing but the
-standard library, and what costs time to import only when it is needed.
+The daemon imports this module for inline functions. A worker runs it as a script, with its end of a socket pair and
+the daemon's process id as arguments. It imports only the standard library, and what is slow to import when it needs it.
 
 Frames go both ways over that socket: kind, length of the head, length of the body, head, body.
 
@@ -152,7 +151,7 @@ def load(handler: str, python_path: Sequence[str]) -> Handler:
             message = f"Handler '{attribute}' missing on module '{module_name}' ({where}).{near}"
             raise LoadError("Runtime.HandlerNotFound", message) from error
     if not callable(target):
-        message = f"Handler '{attribute}' of module '{module_name}' is not callable: {type(target).__name__}."
+        message = f"Handler '{attribute}' of module '{module_name}' is not callable ({type(target).__name__})."
         raise LoadError("Runtime.HandlerNotFound", message)
     return target  # type: ignore[no-any-return]
 

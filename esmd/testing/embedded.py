@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 INSTALL_COMMAND = "pip install 'esmd[dev]'"
 _START_SECONDS = 60.0
+_FOREIGN_SETTINGS = ("PERSIST_STATE", "S3_PERSIST", "LOCALSTACK_PERSISTENCE", "SERVICES", "EDGE_PORT", "AUTH")
 
 
 class EmulatorMissingError(RuntimeError):
@@ -47,6 +48,9 @@ def ministack_process() -> ServerProcess:
 
     def environment(port: int, folder: Path) -> Mapping[str, str | None]:
         return {
+            # What the user set for an emulator of their own must not change this one.
+            **dict.fromkeys(name for name in os.environ if name.startswith("MINISTACK_")),
+            **dict.fromkeys(_FOREIGN_SETTINGS),
             "GATEWAY_PORT": str(port),
             "BIND_HOST": "127.0.0.1",
             "MINISTACK_HOST": "127.0.0.1",
@@ -55,10 +59,6 @@ def ministack_process() -> ServerProcess:
             "STATE_DIR": str(folder / "state"),
             "S3_DATA_DIR": str(folder / "s3"),
             "HOME": str(folder),
-            # What the user set for an emulator of their own must not change this one.
-            **dict.fromkeys(
-                ("PERSIST_STATE", "S3_PERSIST", "LOCALSTACK_PERSISTENCE", "SERVICES", "EDGE_PORT", "AUTH")
-            ),
         }
 
     def is_own(body: bytes) -> bool:

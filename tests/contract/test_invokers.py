@@ -403,7 +403,7 @@ def modules(tmp_path):
         (
             "orders_of_tests:limit",
             "Runtime.HandlerNotFound",
-            ["Handler 'limit' of module 'orders_of_tests' is not callable: int."],
+            ["Handler 'limit' of module 'orders_of_tests' is not callable (int)."],
         ),
     ],
 )

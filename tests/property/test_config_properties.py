@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -13,6 +12,9 @@ from hypothesis import strategies as st
 from esmd.config.binding import spellings_of
 from esmd.config.loader import Loaded, load
 from esmd.config.schema import AwsSettings, FunctionSettings, SqsMapping
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ANY = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
