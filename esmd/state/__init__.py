@@ -1,0 +1,1 @@
+"""Progress of stream mappings that survives restarts and kills."""

@@ -1,0 +1,91 @@
+"""Progress in memory: for tests, and for whoever wants none to survive."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from esmd.state.protocol import (
+    ShardProgress,
+    Stored,
+    StreamIdentity,
+    Summary,
+    check_advance,
+    check_identity,
+    closed,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from esmd.state.position import Position
+
+_Shards = dict[str, ShardProgress]
+
+
+class MemoryStateStore:
+    """`StateStore` that ends with the process."""
+
+    def __init__(self) -> None:
+        self._streams: dict[tuple[str, str], tuple[StreamIdentity, _Shards]] = {}
+        self._closed = False
+
+    async def load(self, mapping: str, stream_arn: str) -> Stored | None:
+        """See `StateStore.load`."""
+        self._check_open()
+        found = self._streams.get((mapping, stream_arn))
+        return None if found is None else Stored(found[0], dict(found[1]))
+
+    async def begin(self, mapping: str, identity: StreamIdentity) -> Stored | None:
+        """See `StateStore.begin`."""
+        before = await self.load(mapping, identity.arn)
+        if before is not None and before.identity == identity:
+            return None
+        self._streams[mapping, identity.arn] = (identity, {})
+        return before
+
+    async def save(self, mapping: str, identity: StreamIdentity, *progress: ShardProgress) -> None:
+        """See `StateStore.save`."""
+        shards = self._begun(mapping, identity)
+        ahead: dict[str, Position] = {}
+        for each in progress:
+            stored = ahead.get(each.shard_id)
+            if stored is None and each.shard_id in shards:
+                stored = shards[each.shard_id].position
+            check_advance(mapping, each, stored)
+            ahead[each.shard_id] = each.position
+        shards.update((each.shard_id, each) for each in progress)
+
+    async def forget(self, mapping: str, identity: StreamIdentity, shard_ids: Iterable[str]) -> None:
+        """See `StateStore.forget`."""
+        shards = self._begun(mapping, identity)
+        for shard_id in shard_ids:
+            shards.pop(shard_id, None)
+
+    async def mappings(self) -> list[Summary]:
+        """See `StateStore.mappings`."""
+        self._check_open()
+        return [
+            Summary(
+                mapping=mapping,
+                identity=identity,
+                shards=len(shards),
+                finished=sum(each.position.kind == "SHARD_END" for each in shards.values()),
+                updated_at=max((each.updated_at for each in shards.values()), default=None),
+            )
+            for (mapping, _), (identity, shards) in sorted(self._streams.items(), key=lambda item: item[0])
+        ]
+
+    async def close(self) -> None:
+        """See `StateStore.close`."""
+        self._closed = True
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise closed()
+
+    def _begun(self, mapping: str, identity: StreamIdentity) -> _Shards:
+        """The shards of a stream, once it is certain that it is the one that was begun."""
+        self._check_open()
+        found = self._streams.get((mapping, identity.arn))
+        check_identity(mapping, identity, None if found is None else found[0].created_at)
+        return {} if found is None else found[1]

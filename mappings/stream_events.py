@@ -1,0 +1,181 @@
+"""The Lambda event JSON of Kinesis and DynamoDB Streams [specification B.12], with tumbling windows [B.9].
+
+A record of GetRecords becomes a dict once (`kinesis_record`, `dynamodb_record`: what filters look at), then JSON text
+once (`esmd.mappings.events.encode`). `stream_event` joins these texts.
+
+Both functions take a record as either client reads it: times as epoch seconds or `datetime`, binary as base64 text
+or bytes. A whole second is spelled `1697045500.0`; of a fraction the milliseconds are kept.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Context, Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any
+
+from esmd.mappings.events import encode, join
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from esmd.mappings.records import Record
+
+_DYNAMODB_ORDER = ("Keys", "NewImage", "OldImage", "SequenceNumber", "SizeBytes", "StreamViewType")
+_DYNAMODB_DIGITS = Context(prec=64)
+"""More digits than the 38 of a DynamoDB number, so that none is rounded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowFields:
+    """What an event of a tumbling window says beside its records [specification B.9].
+
+    Attributes:
+        start: first second of the window, epoch seconds.
+        end: first second after it.
+        state: JSON text, spliced into the event as it is.
+        shard_id: the shard the window belongs to.
+        stream_arn: `eventSourceARN`.
+        final: whether this invocation closes the window.
+        terminated_early: whether it does so because the state grew too large.
+    """
+
+    start: int
+    end: int
+    state: bytes
+    shard_id: str
+    stream_arn: str
+    final: bool = False
+    terminated_early: bool = False
+
+
+def kinesis_record(
+    raw: Mapping[str, Any], *, shard_id: str, stream_arn: str, region: str, role_arn: str
+) -> dict[str, Any]:
+    """Turn a record of Kinesis GetRecords into its element of `Records`. `EncryptionType` is not passed on.
+
+    Args:
+        raw: in the API's member names.
+        shard_id: the shard it was read from, part of `eventID`.
+        stream_arn: `eventSourceARN`; the consumer's ARN with enhanced fan-out.
+        region: the stream's region, `awsRegion`.
+        role_arn: the function's execution role, `invokeIdentityArn`.
+    """
+    return {
+        "kinesis": {
+            "kinesisSchemaVersion": "1.0",
+            "partitionKey": raw["PartitionKey"],
+            "sequenceNumber": raw["SequenceNumber"],
+            "data": _base64(raw["Data"]),
+            "approximateArrivalTimestamp": epoch_seconds(raw["ApproximateArrivalTimestamp"]),
+        },
+        "eventSource": "aws:kinesis",
+        "eventVersion": "1.0",
+        "eventID": f"{shard_id}:{raw['SequenceNumber']}",
+        "eventName": "aws:kinesis:record",
+        "invokeIdentityArn": role_arn,
+        "awsRegion": region,
+        "eventSourceARN": stream_arn,
+    }
+
+
+def dynamodb_record(raw: Mapping[str, Any], *, stream_arn: str, region: str) -> dict[str, Any]:
+    """Turn a record of DynamoDB Streams GetRecords into its element of `Records`.
+
+    What the record does not have, by its view type or its kind of change, is absent from the event, never null.
+    `eventVersion` is always "1.1" and `eventSource` always "aws:dynamodb", whatever an emulator writes.
+
+    Args:
+        raw: in the API's member names.
+        stream_arn: the ARN of the table's stream, `eventSourceARN`.
+        region: the table's region, `awsRegion`.
+    """
+    change = raw["dynamodb"]
+    dynamodb: dict[str, Any] = {}
+    if change.get("ApproximateCreationDateTime") is not None:
+        dynamodb["ApproximateCreationDateTime"] = epoch_seconds(change["ApproximateCreationDateTime"])
+    for name in _DYNAMODB_ORDER:
+        if change.get(name) is not None:
+            dynamodb[name] = _plain(change[name])
+    record = {
+        "eventID": raw["eventID"],
+        "eventName": raw["eventName"],
+        "eventVersion": "1.1",
+        "eventSource": "aws:dynamodb",
+        "awsRegion": region,
+        "dynamodb": dynamodb,
+    }
+    identity = raw.get("userIdentity")
+    if identity:
+        record["userIdentity"] = {"type": identity.get("Type"), "principalId": identity.get("PrincipalId")}
+    record["eventSourceARN"] = stream_arn
+    return record
+
+
+def ordering_key_of_item(keys: Mapping[str, Mapping[str, Any]]) -> str:
+    """The text that names an item by its `Keys`: equal for the same item, different for another.
+
+    Attributes are sorted, and numbers brought to one spelling: an emulator may repeat a number as it was written
+    (`1`, `1.0`), and the item is still the same one.
+    """
+    return json.dumps(
+        [
+            [name, kind, _number(value) if kind == "N" else _base64(value)]
+            for name, attribute in sorted(keys.items())
+            for kind, value in attribute.items()
+        ],
+        separators=(",", ":"),
+    )
+
+
+def stream_event(records: Iterable[Record], *, window: WindowFields | None = None) -> bytes:
+    """The event of a batch, as UTF-8 JSON; `records` may be empty at the end of a window."""
+    event = join(records)
+    if window is None:
+        return event
+    head = {"window": {"start": iso_second(window.start), "end": iso_second(window.end)}}
+    tail = {
+        "shardId": window.shard_id,
+        "eventSourceARN": window.stream_arn,
+        "isFinalInvokeForWindow": window.final,
+        "isWindowTerminatedEarly": window.terminated_early,
+    }
+    return b"".join((event[:-1], b",", encode(head)[1:-1], b',"state":', window.state, b",", encode(tail)[1:]))
+
+
+def epoch_seconds(moment: float | datetime) -> float:
+    """A time of GetRecords as epoch seconds, to the millisecond. A `datetime` without a zone is taken as UTC."""
+    if isinstance(moment, datetime):
+        moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return round(float(moment), 3)
+
+
+def iso_second(second: int) -> str:
+    """Epoch seconds as `2020-12-09T07:04:00Z`."""
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _base64(value: str | bytes) -> str:
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else value
+
+
+def _plain(value: Any) -> Any:
+    """The value with all bytes in it as base64 text: `B` and `BS` wherever they stand, in lists and maps too."""
+    if isinstance(value, bytes):
+        return _base64(value)
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    return value
+
+
+def _number(text: str) -> str:
+    """One spelling for equal numbers; text that is none is left alone, equal only to itself."""
+    try:
+        number = Decimal(text).normalize(_DYNAMODB_DIGITS)
+    except InvalidOperation:
+        return text
+    return str(number) if number else "0"
