@@ -13,7 +13,7 @@ import base64
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Context, Decimal, InvalidOperation
+from decimal import Context, Decimal, DecimalException
 from typing import TYPE_CHECKING, Any
 
 from esmd.mappings.events import encode, join
@@ -176,6 +176,6 @@ def _number(text: str) -> str:
     """One spelling for equal numbers; text that is none is left alone, equal only to itself."""
     try:
         number = Decimal(text).normalize(_DYNAMODB_DIGITS)
-    except InvalidOperation:
+    except DecimalException:
         return text
     return str(number) if number else "0"

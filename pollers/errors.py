@@ -5,12 +5,15 @@
 | `BACK_OFF`    | throttling, 5xx, no connection, time-out: it will work again       | wait, longer each time, and repeat |
 | `RECONFIGURE` | source or permission is missing: someone has to change something   | say so, wait, look it up anew      |
 | `REFUSED`     | this request is wrong and stays so (a stale receipt handle)        | do not repeat it                   |
+| `RE_SEEK`     | a shard's iterator, position or the shard itself is no good now    | find a place in the shard anew     |
+
+What finding a place anew means is decided by `esmd.pollers.streams.seek_again`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
 
@@ -21,15 +24,20 @@ class Kind(Enum):
     BACK_OFF = auto()
     RECONFIGURE = auto()
     REFUSED = auto()
+    RE_SEEK = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A classified error: `code` is stable (AWS's error code or the class name), `message` is for a person."""
+    """A classified error: `code` is stable (AWS's error code or the class name), `message` is for a person.
+
+    `status` is the HTTP status of the answer, 0 where there was none. It tells more about an error, not which one it is.
+    """
 
     kind: Kind
     code: str
     message: str
+    status: int = field(default=0, compare=False)
 
 
 class SourceError(Exception):
@@ -55,6 +63,11 @@ _RECONFIGURE = frozenset(
         "InvalidAddress",
         "InvalidClientTokenId",
         "InvalidSecurity",
+        "KMSAccessDeniedException",
+        "KMSDisabledException",
+        "KMSInvalidStateException",
+        "KMSNotFoundException",
+        "KMSOptInRequired",
         "KmsAccessDenied",
         "KmsDisabled",
         "KmsInvalidState",
@@ -63,6 +76,7 @@ _RECONFIGURE = frozenset(
         "MissingAuthenticationToken",
         "NotAuthorized",
         "OptInRequired",
+        "ResourceNotFoundException",
         "SignatureDoesNotMatch",
         "UnrecognizedClientException",
         "UnsupportedOperation",
@@ -78,14 +92,21 @@ _RECONFIGURE = frozenset(
 
 _BACK_OFF = frozenset(
     {
+        "ExpiredNextTokenException",
         "InternalError",
         "InternalFailure",
+        "InternalFailureException",
         "InternalServerError",
+        "KMSThrottlingException",
         "KmsThrottled",
+        "LimitExceededException",
         "OverLimit",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
         "RequestExpired",
         "RequestThrottled",
         "RequestTimeout",
+        "ResourceInUseException",
         "ServiceUnavailable",
         "SlowDown",
         "Throttling",
@@ -93,6 +114,8 @@ _BACK_OFF = frozenset(
         "TooManyRequestsException",
     }
 )
+
+_RE_SEEK = frozenset({"ExpiredIteratorException", "TrimmedDataAccessException"})
 
 
 def classify(error: BaseException) -> Failure:
@@ -127,12 +150,14 @@ def _of_answer(response: dict[str, Any]) -> Failure:
     message = str(error.get("Message", "")) or code
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if {code, older} & _RECONFIGURE:
-        return Failure(Kind.RECONFIGURE, older, message)
+        return Failure(Kind.RECONFIGURE, older, message, status)
+    if {code, older} & _RE_SEEK:
+        return Failure(Kind.RE_SEEK, older, message, status)
     if {code, older} & _BACK_OFF or status >= 500 or status == 429:
-        return Failure(Kind.BACK_OFF, older, message)
+        return Failure(Kind.BACK_OFF, older, message, status)
     if 400 <= status < 500:
-        return Failure(Kind.REFUSED, older, message)
-    return Failure(Kind.BACK_OFF, older, message)
+        return Failure(Kind.REFUSED, older, message, status)
+    return Failure(Kind.BACK_OFF, older, message, status)
 
 
 def _innermost(error: BaseException) -> str:

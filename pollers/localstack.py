@@ -50,7 +50,8 @@ class LocalStackClients:
         self._profile = profile
         self._pool = pool
         self._session: AioSession | None = None
-        self._clients: dict[tuple[str, Connection], Any] = {}
+        self._raw_session: AioSession | None = None
+        self._clients: dict[tuple[str, Connection, bool], Any] = {}
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -62,19 +63,36 @@ class LocalStackClients:
         self._clients.clear()
         await self._open.aclose()
 
-    async def client(self, service: str, region: str | None) -> tuple[Any, Connection]:
+    async def client(self, service: str, region: str | None, *, raw: bool = False) -> tuple[Any, Connection]:
         """The shared client of `service` in `region`, and what it connects to.
+
+        A `raw` client hands blobs over as the base64 text and times as the numbers that came, and sends parameters
+        unchecked: for streams, whose events need both as they are, and whose emulators bend the API's lengths.
 
         Raises:
             botocore.exceptions.BotoCoreError: no such profile, no region, no usable endpoint.
         """
         connection = self._connect(service, region)
-        key = (service, connection)
+        key = (service, connection, raw)
         if key not in self._clients:
-            self._clients[key] = await self._make(service, connection)
+            self._clients[key] = await self._make(service, connection, raw=raw)
         return self._clients[key], connection
 
-    async def _make(self, service: str, connection: Connection) -> Any:
+    def _session_for_raw(self, session: AioSession) -> AioSession:
+        """A session of its own, since a parser's defaults are a session's. Credentials stay with the first session:
+        the clients that fetch them need their times parsed.
+        """
+        from aiobotocore.session import AioSession  # noqa: PLC0415 - as in `_make`
+
+        if self._raw_session is None:
+            self._raw_session = AioSession(profile=self._profile)
+            self._raw_session.get_component("response_parser_factory").set_parser_defaults(
+                timestamp_parser=_as_it_came, blob_parser=_as_it_came
+            )
+            self._raw_session.register_component("credential_provider", session.get_component("credential_provider"))
+        return self._raw_session
+
+    async def _make(self, service: str, connection: Connection, *, raw: bool) -> Any:
         # Imported late: aiobotocore takes a third of a second, and `lint` or `--help` do not need it.
         from aiobotocore.config import AioConfig  # noqa: PLC0415
         from aiobotocore.session import AioSession  # noqa: PLC0415
@@ -82,7 +100,8 @@ class LocalStackClients:
         if self._session is None:
             self._session = AioSession(profile=self._profile)
         keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"} if connection.dummy_credentials else {}
-        create: Any = self._session.create_client  # overloaded per service name; `service` is any of them
+        session = self._session_for_raw(self._session) if raw else self._session
+        create: Any = session.create_client  # overloaded per service name; `service` is any of them
         return await self._open.enter_async_context(
             create(
                 service,
@@ -95,11 +114,16 @@ class LocalStackClients:
                     # The loops own retries: a retry in here would hide a long poll's second life from them.
                     retries={"mode": "standard", "total_max_attempts": 1},
                     tcp_keepalive=True,
+                    parameter_validation=not raw,
                     user_agent="esmd",
                 ),
                 **keys,
             )
         )
+
+
+def _as_it_came(value: Any) -> Any:
+    return value
 
 
 def reachable_url(queue_url: str, endpoint_url: str | None) -> str:

@@ -1,0 +1,141 @@
+"""The calls of `StateStore` as SQL, each inside a transaction that the caller has opened.
+
+A call that refuses has changed nothing: every check comes before the first write.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from esmd.state.position import Position
+from esmd.state.protocol import ShardProgress, Stored, StreamIdentity, Summary, check_advance, check_identity
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable
+
+_PROGRESS = "shard_id, parents, position, sequence_number, timestamp, trouble, tumbling_window, updated_at"
+
+_SAVE = f"""
+    INSERT INTO shards (mapping, arn, {_PROGRESS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (mapping, arn, shard_id) DO UPDATE SET
+        parents = excluded.parents,
+        position = excluded.position,
+        sequence_number = excluded.sequence_number,
+        timestamp = excluded.timestamp,
+        trouble = excluded.trouble,
+        tumbling_window = excluded.tumbling_window,
+        updated_at = excluded.updated_at
+"""  # noqa: S608 - column names of our own
+
+
+def load(connection: sqlite3.Connection, mapping: str, arn: str) -> Stored | None:
+    """See `StateStore.load`. Raises `ValueError` for a row that makes no sense."""
+    created_at = _created_at(connection, mapping, arn)
+    if created_at is None:
+        return None
+    rows = connection.execute(
+        f"SELECT {_PROGRESS} FROM shards WHERE mapping = ? AND arn = ? ORDER BY shard_id",  # noqa: S608
+        (mapping, arn),
+    )
+    shards = (_progress(row) for row in rows)
+    return Stored(StreamIdentity(arn, created_at), {each.shard_id: each for each in shards})
+
+
+def begin(connection: sqlite3.Connection, mapping: str, identity: StreamIdentity) -> Stored | None:
+    """See `StateStore.begin`."""
+    before = load(connection, mapping, identity.arn)
+    if before is not None:
+        if before.identity == identity:
+            return None
+        connection.execute("DELETE FROM streams WHERE mapping = ? AND arn = ?", (mapping, identity.arn))
+    connection.execute(
+        "INSERT INTO streams (mapping, arn, created_at) VALUES (?, ?, ?)",
+        (mapping, identity.arn, identity.created_at),
+    )
+    return before
+
+
+def save(
+    connection: sqlite3.Connection, mapping: str, identity: StreamIdentity, progress: Iterable[ShardProgress]
+) -> None:
+    """See `StateStore.save`."""
+    check_identity(mapping, identity, _created_at(connection, mapping, identity.arn))
+    changed: dict[str, Position] = {}
+    rows = []
+    for each in progress:
+        stored = changed.get(each.shard_id) or _position(connection, mapping, identity.arn, each.shard_id)
+        check_advance(mapping, each, stored)
+        changed[each.shard_id] = position = each.position
+        rows.append(
+            (
+                mapping,
+                identity.arn,
+                each.shard_id,
+                json.dumps(each.parents),
+                position.kind,
+                position.sequence_number,
+                position.timestamp,
+                each.trouble,
+                each.window,
+                each.updated_at,
+            )
+        )
+    connection.executemany(_SAVE, rows)
+
+
+def forget(
+    connection: sqlite3.Connection, mapping: str, identity: StreamIdentity, shard_ids: Iterable[str]
+) -> None:
+    """See `StateStore.forget`."""
+    check_identity(mapping, identity, _created_at(connection, mapping, identity.arn))
+    connection.executemany(
+        "DELETE FROM shards WHERE mapping = ? AND arn = ? AND shard_id = ?",
+        [(mapping, identity.arn, shard_id) for shard_id in shard_ids],
+    )
+
+
+def mappings(connection: sqlite3.Connection) -> list[Summary]:
+    """See `StateStore.mappings`."""
+    rows = connection.execute(
+        """
+        SELECT mapping, arn, created_at, count(shard_id), count(*) FILTER (WHERE position = 'SHARD_END'), max(updated_at)
+        FROM streams LEFT JOIN shards USING (mapping, arn) GROUP BY mapping, arn ORDER BY mapping, arn
+        """
+    )
+    return [
+        Summary(
+            mapping=mapping,
+            identity=StreamIdentity(arn, created_at),
+            shards=shards,
+            finished=finished,
+            updated_at=updated_at,
+        )
+        for mapping, arn, created_at, shards, finished, updated_at in rows
+    ]
+
+
+def _created_at(connection: sqlite3.Connection, mapping: str, arn: str) -> str | None:
+    row = connection.execute("SELECT created_at FROM streams WHERE mapping = ? AND arn = ?", (mapping, arn)).fetchone()
+    return None if row is None else row[0]
+
+
+def _position(connection: sqlite3.Connection, mapping: str, arn: str, shard_id: str) -> Position | None:
+    row = connection.execute(
+        "SELECT position, sequence_number, timestamp FROM shards WHERE mapping = ? AND arn = ? AND shard_id = ?",
+        (mapping, arn, shard_id),
+    ).fetchone()
+    return None if row is None else Position(*row)
+
+
+def _progress(row: tuple[Any, ...]) -> ShardProgress:
+    shard_id, parents, kind, sequence_number, timestamp, trouble, window, updated_at = row
+    return ShardProgress(
+        shard_id=shard_id,
+        parents=tuple(json.loads(parents)),
+        position=Position(kind, sequence_number, timestamp),
+        trouble=trouble,
+        window=window,
+        updated_at=updated_at,
+    )

@@ -1,0 +1,138 @@
+"""DynamoDB Streams: `StreamApi` through aiobotocore, records as they came [specification B.2].
+
+The service knows no `AT_TIMESTAMP`, but a shard that was started at `LATEST` needs it to start again at the same place
+(see `esmd.pollers.streams`). It is made up here: read from `TRIM_HORIZON` and leave out the older records. The iterator
+carries the time until the first record that is young enough:
+
+| iterator             | read gives                                            | next iterator                     |
+|----------------------|-------------------------------------------------------|-----------------------------------|
+| the service's own    | all records                                           | the service's own                 |
+| `from:<time>:<own>`  | records from that second on, if any has come by now   | the service's own after the first |
+| `from:<time>:<own>`  | none: all were older                                  | `from:<time>:<own>`               |
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Literal
+
+from esmd.pollers.streams import (
+    TRIM_HORIZON,
+    Page,
+    Place,
+    Seek,
+    Shard,
+    StreamInfo,
+    check_numbers,
+    check_progress,
+    epoch_text,
+    shard_of,
+    stream_failure,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from esmd.pollers.localstack import LocalStackClients
+
+LIST_PAGE = 100
+"""Most shards in one answer of DescribeStream."""
+
+RETENTION = 24 * 3600.0
+"""How long the service keeps every record, in seconds; it is not configurable."""
+
+_FROM = "from:"
+
+
+class BotoDynamoStreams:
+    """`StreamApi` of a DynamoDB table's stream."""
+
+    def __init__(self, clients: LocalStackClients, *, stream_arn: str, region: str) -> None:
+        self._clients = clients
+        self._arn = stream_arn
+        self._region = region
+        self._one_client: Any = None
+
+    async def describe(self) -> StreamInfo:
+        """See `StreamApi.describe`."""
+        found = await self._describe_page("describe", Limit=1)
+        return StreamInfo(
+            arn=found.get("StreamArn") or self._arn,
+            created_at=epoch_text(found.get("CreationRequestDateTime")),
+            retention=RETENTION,
+            status=found.get("StreamStatus", "ENABLED"),
+        )
+
+    async def list_shards(self) -> list[Shard]:
+        """See `StreamApi.list_shards`."""
+        shards: dict[str, Shard] = {}
+        after: dict[str, Any] = {}
+        while True:
+            found = await self._describe_page("list", Limit=LIST_PAGE, **after)
+            page = [shard_of(item) for item in found.get("Shards", ())]
+            last = found.get("LastEvaluatedShardId")
+            check_progress(page, shards, more=bool(last))
+            shards.update((shard.id, shard) for shard in page)
+            if not last:
+                return list(shards.values())
+            after = {"ExclusiveStartShardId": last}
+
+    async def _describe_page(self, call: Literal["describe", "list"], **request: Any) -> Mapping[str, Any]:
+        try:
+            client = await self._client()
+            answer = await client.describe_stream(StreamArn=self._arn, **request)
+        except Exception as error:
+            raise stream_failure(error, call, stream_arn=self._arn) from error
+        found: Mapping[str, Any] = answer["StreamDescription"]
+        return found
+
+    async def iterator(self, shard_id: str, position: Seek) -> str:
+        """See `StreamApi.iterator`."""
+        known = TRIM_HORIZON if position.place is Place.AT_TIMESTAMP else position
+        request = {"StreamArn": self._arn, "ShardId": shard_id, "ShardIteratorType": known.place.value}
+        if known.sequence_number is not None:
+            request["SequenceNumber"] = known.sequence_number
+        try:
+            client = await self._client()
+            answer = await client.get_shard_iterator(**request)
+        except Exception as error:
+            raise stream_failure(error, "iterator", stream_arn=self._arn, position=position) from error
+        iterator: str = answer["ShardIterator"]
+        # The service's times are whole seconds, so the second in question counts in full.
+        return iterator if position.timestamp is None else f"{_FROM}{math.floor(position.timestamp)}:{iterator}"
+
+    async def read(self, iterator: str, limit: int) -> Page:
+        """See `StreamApi.read`."""
+        prefix, start, own = _taken_apart(iterator)
+        try:
+            client = await self._client()
+            answer = await client.get_records(ShardIterator=own, Limit=limit)
+        except Exception as error:
+            raise stream_failure(error, "read", stream_arn=self._arn) from error
+        records = answer.get("Records", ())
+        check_numbers(record.get("dynamodb", {}).get("SequenceNumber") for record in records)
+        following = answer.get("NextShardIterator") or None
+        if start is not None:
+            young = next((n for n, record in enumerate(records) if _arrived(record) >= start), len(records))
+            records = records[young:]
+            if not records and following:
+                following = prefix + following
+        return Page(records, following)
+
+    async def _client(self) -> Any:
+        if self._one_client is None:
+            self._one_client, _ = await self._clients.client("dynamodbstreams", self._region, raw=True)
+        return self._one_client
+
+
+def _taken_apart(iterator: str) -> tuple[str, float | None, str]:
+    """What to put before the next iterator, the time it stands for, and the service's own iterator."""
+    if not iterator.startswith(_FROM):
+        return "", None, iterator
+    time, _, own = iterator.removeprefix(_FROM).partition(":")
+    return f"{_FROM}{time}:", float(time), own
+
+
+def _arrived(record: Mapping[str, Any]) -> float:
+    """When a record was made; one that does not say counts as young."""
+    return float(record["dynamodb"].get("ApproximateCreationDateTime", math.inf))
