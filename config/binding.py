@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 from pydantic import BaseModel
 
 from esmd.config.document import Listing, Node, Plain, Scalar, Table, resolve
+from esmd.config.fields import Api, Injected, JsonText, Texts
 from esmd.config.interpolation import InterpolationError, interpolate
 from esmd.config.report import Place, Report, shown
-from esmd.config.schema import Api, Injected, JsonText, Texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

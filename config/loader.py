@@ -10,57 +10,27 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from esmd.config.binding import Unreadable, bind, described, plain, spellings_of, suggestion, text_of
-from esmd.config.document import Scalar, Table
+from esmd.config.binding import Unreadable, bind, described, plain, suggestion
 from esmd.config.files import Contents, Section, read_files
+from esmd.config.kinds import kind_of
+from esmd.config.mapping_rules import mapping_findings
 from esmd.config.report import Diagnostic, Place, Report, shown
-from esmd.config.rules import function_findings, mapping_findings
-from esmd.config.schema import AwsSettings, Config, FunctionSettings, Settings, SqsMapping, StateSettings
+from esmd.config.rules import function_findings
+from esmd.config.schema import AwsSettings, Config, FunctionSettings, SqsMapping, StateSettings, StreamMapping
 from esmd.config.validation import Validated, report_findings, validate
-from esmd.config.values import queue_arn, service_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from esmd.config.fields import Settings
+    from esmd.config.schema import AnyMapping
+
 _FUNCTION_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MAPPING_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
-_OF_STREAMS = "belongs to stream mappings (Kinesis, DynamoDB Streams): an SQS mapping has no such setting"
-_OF_OTHERS = "belongs to Kafka, Amazon MQ or DocumentDB mappings: an SQS mapping has no such setting"
-_STREAM_SETTINGS = (
-    "stream",
-    "startingposition",
-    "startingpositiontimestamp",
-    "parallelizationfactor",
-    "bisectbatchonfunctionerror",
-    "maximumretryattempts",
-    "maximumrecordageinseconds",
-    "tumblingwindowinseconds",
-)
-_OTHER_SETTINGS = (
-    "topics",
-    "queues",
-    "sourceaccessconfigurations",
-    "selfmanagedeventsource",
-    "loggingconfig",
-    "amazonmanagedkafkaeventsourceconfig",
-    "selfmanagedkafkaeventsourceconfig",
-    "documentdbeventsourceconfig",
-)
-_FOREIGN_TO_SQS = {
-    **dict.fromkeys(_STREAM_SETTINGS, _OF_STREAMS),
-    **dict.fromkeys(_OTHER_SETTINGS, _OF_OTHERS),
-    "destinationconfig": "Unsupported DestinationConfig parameter for given event source mapping type.",
-}
-"""Settings of other sources, by lower-case name without underscores [specification A.1]."""
-
-_STAND_INS = {
-    "handler": "stand.in:handler",
-    "event_source_arn": "arn:aws:sqs:us-east-1:000000000000:stand-in",
-    "function_name": "stand-in",
-}
-"""Take the place of required settings that are wrong, so that the others can still be judged."""
+_STAND_INS = {"handler": "stand.in:handler"}
+"""Takes the place of a required setting that is wrong, so that the others can still be judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +68,7 @@ def load(paths: Sequence[Path], *, environ: Mapping[str, str]) -> Loaded:
     _registered(contents, mappings, report)
     _no_twins(contents, mappings, report)
     _shares(mappings, functions, report)
-    _purpose(contents, report)
+    _purpose(contents, mappings, report)
     if report.failed:
         return Loaded(None, report.ordered())
     config = Config(
@@ -153,46 +123,23 @@ def _function(section: Section, report: Report) -> Validated[FunctionSettings] |
     return checked
 
 
-def _mapping(section: Section, report: Report) -> Validated[SqsMapping] | None:
+def _mapping(section: Section, report: Report) -> Validated[AnyMapping] | None:
     name = section.key.text
     if not _MAPPING_NAME.fullmatch(name):
         report.error(section.place, "a mapping's name must be 1 to 64 letters, digits, hyphens, underscores and dots")
-    if _is_of_another_source(section, report):
+    kind = kind_of(section, report)
+    if kind is None:
         return None
-    bound = bind(section.node, SqsMapping, section.place, section.source, foreign=_FOREIGN_TO_SQS)
+    bound = bind(section.node, kind.model, section.place, section.source, foreign=kind.foreign)
     bound.data["name"] = name
     context = {"directory": section.directory}
-    checked = validate(SqsMapping, bound, report, context=context, stand_ins=_STAND_INS)
+    checked = validate(kind.model, bound, report, context=context, stand_ins=kind.stand_ins)
     if checked:
         report_findings(mapping_findings(checked.model, wrong=checked.wrong), bound, report)
     return checked
 
 
-def _is_of_another_source(section: Section, report: Report) -> bool:
-    """Whether the mapping reads from something else than SQS: then that is the only thing to say about it."""
-    spellings = spellings_of(SqsMapping)
-    for key, node in section.node.entries if isinstance(section.node, Table) else ():
-        if spellings.get(key.text) == "event_source_arn" and isinstance(node, Scalar):
-            path = f"{section.path}.{key.text}"
-            try:
-                arn = text_of(node, path, section.source)
-            except Unreadable:
-                return False
-            if service_of(arn) not in ("", "sqs"):
-                report.error(section.source.place(node, path), _refusal(arn))
-                return True
-    return False
-
-
-def _refusal(arn: str) -> str:
-    try:
-        queue_arn(arn)
-    except ValueError as error:
-        return str(error)
-    raise AssertionError(arn)  # pragma: no cover - the caller has looked at the service
-
-
-def _registered(contents: Contents, mappings: Mapping[str, Validated[SqsMapping]], report: Report) -> None:
+def _registered(contents: Contents, mappings: Mapping[str, Validated[AnyMapping]], report: Report) -> None:
     names = contents.named["functions"]
     for checked in mappings.values():
         name = checked.model.function_name
@@ -203,7 +150,7 @@ def _registered(contents: Contents, mappings: Mapping[str, Validated[SqsMapping]
         report.error(checked.bound.place(("function_name",)), f"Function does not exist: {shown(name)}", hint=hint)
 
 
-def _no_twins(contents: Contents, mappings: Mapping[str, Validated[SqsMapping]], report: Report) -> None:
+def _no_twins(contents: Contents, mappings: Mapping[str, Validated[AnyMapping]], report: Report) -> None:
     first: dict[tuple[str, str], str] = {}
     for name, checked in mappings.items():
         if checked.wrong & {"event_source_arn", "function_name"}:
@@ -212,21 +159,27 @@ def _no_twins(contents: Contents, mappings: Mapping[str, Validated[SqsMapping]],
         other = first.setdefault((arn, function), name)
         if other != name:
             place = contents.named["mappings"][other].place
+            twin = (
+                f'An event source mapping with SQS arn (" {arn} ") and function (" {function} ") already exists.'
+                if isinstance(checked.model, SqsMapping)
+                else f'The event source arn (" {arn} ") and function (" {function} ") provided mapping already exists.'
+            )
             report.error(
                 contents.named["mappings"][name].place,
-                f'An event source mapping with SQS arn (" {arn} ") and function (" {function} ") already exists.'
-                f" Please update or delete the existing mapping {other} at {place}",
+                f"{twin} Please update or delete the existing mapping {other} at {place}",
             )
 
 
 def _shares(
-    mappings: Mapping[str, Validated[SqsMapping]],
+    mappings: Mapping[str, Validated[AnyMapping]],
     functions: Mapping[str, Validated[FunctionSettings]],
     report: Report,
 ) -> None:
     """The caps of a function's mappings should fit into what it may run at once [specification A.3]."""
     totals: dict[str, int] = {}
     for checked in mappings.values():
+        if not isinstance(checked.model, SqsMapping):
+            continue
         name, maximum = checked.model.function_name, checked.model.scaling_config.maximum_concurrency
         function = functions.get(name)
         reserved = function.model.reserved_concurrency if function else None
@@ -242,8 +195,10 @@ def _shares(
             )
 
 
-def _purpose(contents: Contents, report: Report) -> None:
+def _purpose(contents: Contents, mappings: Mapping[str, Validated[AnyMapping]], report: Report) -> None:
     if not report.failed and contents.files and not contents.named["mappings"]:
         report.warning(Place(contents.files[0]), "there are no mappings: nothing to run")
+    if any(isinstance(checked.model, StreamMapping) for checked in mappings.values()):
+        return
     for section in contents.single["state"]:
         report.warning(section.place, "has no effect: SQS mappings keep no positions")

@@ -14,23 +14,25 @@ from annotated_types import Ge, Gt, Le, MaxLen
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from esmd.config.schema import (
-    Api,
-    AwsSettings,
-    Config,
+from esmd.config.fields import Api, Injected, JsonText, Texts
+from esmd.config.mapping_schema import (
     FilterCriteria,
     FilterSettings,
-    FunctionSettings,
-    Injected,
-    JsonText,
     MetricsConfig,
     ProvisionedPollerConfig,
     RetryBackoff,
     ScalingConfig,
+)
+from esmd.config.schema import (
+    AwsSettings,
+    Config,
+    DynamoDbMapping,
+    FunctionSettings,
+    KinesisMapping,
     SqsMapping,
     StateSettings,
-    Texts,
 )
+from esmd.config.stream_schema import DestinationConfig, OnFailure, StreamRetryBackoff
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -43,12 +45,17 @@ _TITLES: dict[type[BaseModel], str] = {
     AwsSettings: "`aws`",
     StateSettings: "`state`",
     FunctionSettings: "`functions.<name>`",
-    SqsMapping: "`mappings.<name>`",
-    ScalingConfig: "`scaling_config`",
-    ProvisionedPollerConfig: "`provisioned_poller_config`",
+    SqsMapping: "`mappings.<name>`: an SQS queue",
+    ScalingConfig: "`scaling_config` of an SQS queue",
+    ProvisionedPollerConfig: "`provisioned_poller_config` of an SQS queue",
+    RetryBackoff: "`retry_backoff` of an SQS queue",
+    KinesisMapping: "`mappings.<name>`: a Kinesis stream",
+    DynamoDbMapping: "`mappings.<name>`: a DynamoDB stream",
+    DestinationConfig: "`destination_config` of a stream",
+    OnFailure: "`destination_config.on_failure` of a stream",
+    StreamRetryBackoff: "`retry_backoff` of a stream",
     FilterCriteria: "`filter_criteria`",
     FilterSettings: "`filter_criteria.filters[]`",
-    RetryBackoff: "`retry_backoff`",
     MetricsConfig: "`metrics_config`",
 }
 

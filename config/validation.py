@@ -13,6 +13,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel, ValidationError
 
 from esmd.config.binding import Bound, described, join
+from esmd.config.fields import Missed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -113,6 +114,11 @@ def _is_told(location: Location, bound: Bound) -> bool:
 def _report(model: type[BaseModel], detail: ErrorDetails, bound: Bound, report: Report) -> None:
     location = detail["loc"]
     if detail["type"] == "missing":
+        info = _field(model, location)
+        missed = next((each for each in info.metadata if isinstance(each, Missed)), None) if info else None
+        if missed:
+            report.error(bound.place(location), missed.message, hint=missed.hint)
+            return
         written = location in bound.places
         message = "must have a value" if written else f"{location[-1]} is missing"
         report.error(bound.place(location), message)
@@ -149,12 +155,17 @@ def _message(detail: ErrorDetails, info: FieldInfo | None, given: Any) -> str:
 def _range(info: FieldInfo | None) -> str:
     bounds = {type(each): each for each in (info.metadata if info else ())}
     low, above, high = bounds.get(Ge), bounds.get(Gt), bounds.get(Le)
-    unit = " seconds" if info and info.annotation is float else ""
+    unit = " seconds" if info and float in _parts(info.annotation) else ""
     if isinstance(low, Ge) and isinstance(high, Le):
         return f"{low.ge} to {high.le}{unit}"
     if isinstance(above, Gt) and isinstance(high, Le):
         return f"above {above.gt} and at most {high.le}{unit}"
     return f"{low.ge} or more" if isinstance(low, Ge) else "in range"
+
+
+def _parts(annotation: Any) -> list[Any]:
+    """What an annotation is made of, itself included."""
+    return [annotation, *(part for each in get_args(annotation) for part in _parts(each))]
 
 
 def _field(model: type[BaseModel], location: Location) -> FieldInfo | None:

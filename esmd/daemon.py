@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 _IDLE = "idle"
 """Reason of a drain that `exit_when_idle` asked for."""
 
+_SHORTEST_LOOK = 0.1
+"""Least seconds between two looks for idleness, however short the period is."""
+
 _HALT_PATIENCE = 10.0
 """Seconds that killed mappings may take to let go."""
 
@@ -205,7 +208,7 @@ class Daemon:
             if left <= 0:
                 self._shutdown.request(_IDLE)
                 return
-            await asyncio.sleep(min(left, period))
+            await asyncio.sleep(max(_SHORTEST_LOOK, min(left, period)))
 
     async def _report(self) -> None:
         while True:
@@ -231,7 +234,11 @@ class Daemon:
                     filtered=counts.filtered,
                     invoked=counts.invoked,
                     failed=counts.failed,
-                    deleted=counts.deleted,
+                    deleted=None if supervisor.is_stream else counts.deleted,
+                    discarded=counts.discarded if supervisor.is_stream else None,
+                    dropped=counts.dropped if supervisor.is_stream else None,
+                    iterator_age_max_ms=counts.iterator_age_max,
+                    processed_age_max_ms=counts.processed_age_max,
                     batches=counts.batches,
                     batch_errors=counts.batch_errors,
                     duration_avg_ms=counts.duration_sum / counts.batches if counts.batches else None,

@@ -4,9 +4,9 @@
 |-----------------------------------------------|----------------------|---------------------------------------------|
 | INT, TERM                                     | drain                | halt (exit code 130 if the second was INT)  |
 | the program (idle, fail-fast)                 | drain                | -                                           |
-| the grace period's end                        | halt                 | -                                           |
 
-Drain: nothing new is received, what runs is finished. Halt: what still runs is killed and will be delivered again.
+Drain: nothing new is received, what runs is finished. Halt: what still runs is killed and will be delivered again; the
+end of the grace period does the same without being asked.
 A stop that is asked for before anything runs is not lost: the events stay set.
 """
 
@@ -45,8 +45,9 @@ class Shutdown:
         if not self.drain.is_set():
             self.request(number.name)
             return
-        self.interrupted = number is signal.SIGINT
-        self.halt.set()
+        if not self.halt.is_set():
+            self.interrupted = number is signal.SIGINT
+            self.halt.set()
 
     @contextmanager
     def signals(self) -> Iterator[None]:

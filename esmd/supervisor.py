@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import math
 import traceback
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from esmd.invoke.protocol import StartFailed
 from esmd.observe.daemon_events import InternalError
@@ -29,7 +29,38 @@ if TYPE_CHECKING:
 
     from esmd.function import Function
     from esmd.observe.telemetry import Telemetry
-    from esmd.sqs.runner import SqsRunner
+
+
+class Runner(Protocol):
+    """A mapping at work, of any source. Heals by itself, and ends only when it is told to."""
+
+    tried: asyncio.Event
+    """Set when the source has been polled, or the mapping has said why not."""
+
+    @property
+    def in_flight(self) -> int:
+        """Batches under way."""
+        ...
+
+    @property
+    def pollers(self) -> int:
+        """Receives under way, or shards being read."""
+        ...
+
+    @property
+    def concurrency(self) -> int:
+        """Batches that may be under way now."""
+        ...
+
+    @property
+    def quiet_since(self) -> float:
+        """Loop time since which nothing happened and nothing is awaited; infinity while something is."""
+        ...
+
+    async def run(self) -> None:
+        """Run until stop, then drain; cancelling it halts."""
+        ...
+
 
 State = Literal["enabling", "enabled", "unavailable", "disabling", "disabled"]
 
@@ -43,6 +74,7 @@ class Supervisor:
         make_runner: makes a fresh runner that reports to the given trouble.
         telemetry: where events go.
         stop: set when the mapping is to drain.
+        is_stream: whether it consumes a stream: what its statistics say.
     """
 
     def __init__(
@@ -50,11 +82,13 @@ class Supervisor:
         name: str,
         *,
         function: Function,
-        make_runner: Callable[[Trouble], SqsRunner],
+        make_runner: Callable[[Trouble], Runner],
         telemetry: Telemetry,
         stop: asyncio.Event,
+        is_stream: bool = False,
     ) -> None:
         self.name = name
+        self.is_stream = is_stream
         self._function = function
         self._make_runner = make_runner
         self._telemetry = telemetry
@@ -64,8 +98,8 @@ class Supervisor:
         self._ended = False
         self.function_failed = False
         """Whether it is the function, not the source, that keeps the mapping from running."""
-        self.runner: SqsRunner | None = None
-        """The runner at work; None while the function cannot be loaded."""
+        self.runner: Runner | None = None
+        """The runner at work; None while the function cannot be loaded, and after a defect."""
         self.tried = asyncio.Event()
         """Set once the mapping runs or has said why it cannot."""
 
@@ -131,7 +165,7 @@ class Supervisor:
             watching.cancel()
         return True
 
-    async def _watch(self, runner: SqsRunner) -> None:
+    async def _watch(self, runner: Runner) -> None:
         await runner.tried.wait()
         self.tried.set()
 
@@ -148,6 +182,7 @@ class Supervisor:
             )
         )
         self._failed(type(innermost).__name__, f"internal error: {innermost}")
+        self.runner = None
         self.tried.set()
 
     def _failed(self, error_type: str, message: str) -> None:

@@ -52,8 +52,11 @@ def lane_of(ordering_key: str | None, factor: int) -> int:
 
 @dataclass(slots=True, eq=False)
 class _Entry:
-    """A record that holds the checkpoint back. `through` is how far the checkpoint goes once it is resolved: past
-    the skipped records behind it, which therefore need no entries."""
+    """A record that holds the checkpoint back.
+
+    `through` is how far the checkpoint goes once it is resolved: past the skipped records behind it, which
+    therefore need no entries of their own.
+    """
 
     through: int
     size: int
@@ -197,7 +200,7 @@ class Lanes:
         if state.ends_at is not None:
             if self._last < state.ends_at:
                 return None
-            resumed = self._up_to(state, state.ends_at)
+            resumed = _up_to(state, state.ends_at)
             state.ends_at = None
             if resumed:
                 return Batch(resumed, "drain")
@@ -253,7 +256,7 @@ class Lanes:
                     lane.position = max(lane.position, lane.entries.popleft().number)
         before = self._checkpoint
         while self._log and self._log[0].resolved:
-            self._checkpoint = max(self._checkpoint, self._log.popleft().through)
+            self._checkpoint = self._log.popleft().through
         return self._checkpoint > before
 
     def snapshot(self) -> dict[str, Any] | None:
@@ -262,13 +265,13 @@ class Lanes:
             return None
         return {"factor": self._factor, "positions": [str(lane.position) for lane in self._lanes]}
 
-    @staticmethod
-    def _up_to(lane: _Lane, end: int) -> list[Record]:
-        """Take the waiting records up to a sequence number off the lane."""
-        records = []
-        while lane.waiting and int(lane.waiting[0].id) <= end:
-            records.append(lane.waiting.popleft())
-        return records
+
+def _up_to(lane: _Lane, end: int) -> list[Record]:
+    """Take the waiting records up to a sequence number off the lane."""
+    records = []
+    while lane.waiting and int(lane.waiting[0].id) <= end:
+        records.append(lane.waiting.popleft())
+    return records
 
 
 def _positions(resume: dict[str, Any] | None, factor: int) -> list[int] | None:

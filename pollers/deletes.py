@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from esmd.mappings.backoff import delay
-from esmd.pollers.errors import Failure, Kind, SourceError
+from esmd.pollers.errors import Failure, Kind, SourceError, classify
 from esmd.pollers.sqs import MAX_RECEIVE, EntryFailure
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class DeleteGatherer:
         self._api = api
         self._waiting: deque[tuple[Queue, _Entry]] = deque()
         self._calls: set[asyncio.Task[None]] = set()
-        self._retries: set[asyncio.TimerHandle] = set()
+        self._retries: dict[_Entry, asyncio.TimerHandle] = {}
         self._flush_scheduled = False
         self._unsettled = 0
         self._settled = asyncio.Event()
@@ -88,17 +88,23 @@ class DeleteGatherer:
         return result
 
     async def close(self, *, within: float) -> None:
-        """Wait up to `within` seconds for what was submitted, then give the rest up."""
+        """Wait up to `within` seconds for what was submitted, then give the rest up.
+
+        Cancelling it gives the rest up at once. Either way everything submitted has its result afterwards.
+        """
         try:
             async with asyncio.timeout(within):
                 await self._settled.wait()
         except TimeoutError:
-            gone = Failure(Kind.BACK_OFF, "Stopped", "the mapping stopped before the message could be deleted")
-            for _, entry in self._waiting:
-                _settle(entry, gone)
+            pass  # what is left is given up below
         finally:
-            for retry in self._retries:
+            gone = Failure(Kind.BACK_OFF, "Stopped", "the mapping stopped before the message could be deleted")
+            for retry in self._retries.values():
                 retry.cancel()
+            for entry in (*self._retries, *(entry for _, entry in self._waiting)):
+                _settle(entry, gone)
+            self._retries.clear()
+            self._waiting.clear()  # a call that ends now must start no other
             for call in self._calls:
                 call.cancel()
             await asyncio.gather(*self._calls, return_exceptions=True)
@@ -135,6 +141,8 @@ class DeleteGatherer:
             for entry in entries:
                 _settle(entry, Failure(Kind.BACK_OFF, "Stopped", "the delete was cut off; it may have been done"))
             raise
+        except Exception as error:  # noqa: BLE001 - an answer that makes no sense: whoever waits must not wait for ever
+            failed = dict.fromkeys((e.handle for e in entries), classify(error))
         now = asyncio.get_running_loop().time()
         for entry in entries:
             failure = failed.get(entry.handle)
@@ -149,12 +157,11 @@ class DeleteGatherer:
             return False
 
         def again() -> None:
-            self._retries.discard(timer)
+            del self._retries[entry]
             self._waiting.append((queue, entry))
             self._schedule_flush()
 
-        timer = asyncio.get_running_loop().call_later(wait, again)
-        self._retries.add(timer)
+        self._retries[entry] = asyncio.get_running_loop().call_later(wait, again)
         return True
 
 

@@ -33,7 +33,7 @@ from esmd.pollers.streams import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from esmd.pollers.localstack import LocalStackClients
+    from esmd.pollers.streams import StreamClients
 
 LIST_PAGE = 100
 """Most shards in one answer of DescribeStream."""
@@ -47,7 +47,7 @@ _FROM = "from:"
 class BotoDynamoStreams:
     """`StreamApi` of a DynamoDB table's stream."""
 
-    def __init__(self, clients: LocalStackClients, *, stream_arn: str, region: str) -> None:
+    def __init__(self, clients: StreamClients, *, stream_arn: str, region: str) -> None:
         self._clients = clients
         self._arn = stream_arn
         self._region = region
@@ -81,9 +81,9 @@ class BotoDynamoStreams:
         try:
             client = await self._client()
             answer = await client.describe_stream(StreamArn=self._arn, **request)
+            found: Mapping[str, Any] = answer["StreamDescription"]
         except Exception as error:
             raise stream_failure(error, call, stream_arn=self._arn) from error
-        found: Mapping[str, Any] = answer["StreamDescription"]
         return found
 
     async def iterator(self, shard_id: str, position: Seek) -> str:
@@ -95,9 +95,9 @@ class BotoDynamoStreams:
         try:
             client = await self._client()
             answer = await client.get_shard_iterator(**request)
+            iterator: str = answer["ShardIterator"]
         except Exception as error:
             raise stream_failure(error, "iterator", stream_arn=self._arn, position=position) from error
-        iterator: str = answer["ShardIterator"]
         # The service's times are whole seconds, so the second in question counts in full.
         return iterator if position.timestamp is None else f"{_FROM}{math.floor(position.timestamp)}:{iterator}"
 

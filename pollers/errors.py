@@ -143,21 +143,25 @@ def classify_entry(entry: dict[str, Any]) -> Failure:
 
 
 def _of_answer(response: dict[str, Any]) -> Failure:
-    """Classify an error answer of the service; `QueryErrorCode` is the older spelling, the one AWS's texts use."""
+    """Classify an error answer of the service.
+
+    Where SQS has two names for an error, botocore's `Code` is the older one, which AWS's texts use, and `QueryErrorCode`
+    the newer.
+    """
     error = response["Error"]
     code = str(error.get("Code", "Unknown"))
-    older = str(error.get("QueryErrorCode", code))
+    newer = str(error.get("QueryErrorCode", code))
     message = str(error.get("Message", "")) or code
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if {code, older} & _RECONFIGURE:
-        return Failure(Kind.RECONFIGURE, older, message, status)
-    if {code, older} & _RE_SEEK:
-        return Failure(Kind.RE_SEEK, older, message, status)
-    if {code, older} & _BACK_OFF or status >= 500 or status == 429:
-        return Failure(Kind.BACK_OFF, older, message, status)
+    if {code, newer} & _RECONFIGURE:
+        return Failure(Kind.RECONFIGURE, code, message, status)
+    if {code, newer} & _RE_SEEK:
+        return Failure(Kind.RE_SEEK, code, message, status)
+    if {code, newer} & _BACK_OFF or status >= 500 or status == 429:
+        return Failure(Kind.BACK_OFF, code, message, status)
     if 400 <= status < 500:
-        return Failure(Kind.REFUSED, older, message, status)
-    return Failure(Kind.BACK_OFF, older, message, status)
+        return Failure(Kind.REFUSED, code, message, status)
+    return Failure(Kind.BACK_OFF, code, message, status)
 
 
 def _innermost(error: BaseException) -> str:

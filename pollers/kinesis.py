@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from esmd.pollers.errors import SourceError
 from esmd.pollers.streams import (
     Page,
     Seek,
@@ -17,7 +18,7 @@ from esmd.pollers.streams import (
 )
 
 if TYPE_CHECKING:
-    from esmd.pollers.localstack import LocalStackClients
+    from esmd.pollers.streams import StreamClients
 
 LIST_PAGE = 1000
 """Most shards in one answer of ListShards, and its default."""
@@ -32,7 +33,7 @@ class BotoKinesis:
     within a second may so get records from that second's beginning.
     """
 
-    def __init__(self, clients: LocalStackClients, *, stream_arn: str, region: str) -> None:
+    def __init__(self, clients: StreamClients, *, stream_arn: str, region: str) -> None:
         self._clients = clients
         self._arn = stream_arn
         self._region = region
@@ -44,9 +45,9 @@ class BotoKinesis:
         try:
             client = await self._client()
             answer = await client.describe_stream_summary(**self._named)
+            found = answer["StreamDescriptionSummary"]
         except Exception as error:
             raise stream_failure(error, "describe", stream_arn=self._arn) from error
-        found = answer["StreamDescriptionSummary"]
         hours = found.get("RetentionPeriodHours")
         return StreamInfo(
             arn=found.get("StreamARN") or self._arn,
@@ -60,30 +61,33 @@ class BotoKinesis:
         shards: dict[str, Shard] = {}
         request: dict[str, Any] = {**self._named, "MaxResults": LIST_PAGE}
         while True:
-            answer = await self._list_page(request, shards)
-            page = [shard_of(item) for item in answer.get("Shards", ())]
-            token = answer.get("NextToken")
-            check_progress(page, shards, more=bool(token))
+            page, token = await self._list_page(request, shards)
+            check_progress(page, shards, more=token is not None)
             shards.update((shard.id, shard) for shard in page)
-            if not token:
+            if token is None:
                 return list(shards.values())
             request = {"NextToken": token, "MaxResults": LIST_PAGE}
 
-    async def _list_page(self, request: dict[str, Any], shards: dict[str, Shard]) -> Any:
-        """One page. Where a token is not taken (some emulators want the name beside it, which AWS refuses; or it got
-        too old), the listing goes on behind the last shard it has.
+    async def _list_page(self, request: dict[str, Any], shards: dict[str, Shard]) -> tuple[list[Shard], str | None]:
+        """One page, and the token for the next.
+
+        Where a token is not taken (some emulators want the name beside it, which AWS refuses; or it got too old), the
+        listing goes on behind the last shard it has.
         """
         try:
-            client = await self._client()
-            return await client.list_shards(**request)
-        except Exception as error:
-            failed = stream_failure(error, "list", stream_arn=self._arn)
-            if "NextToken" not in request or not failed.failure.status or not shards:
-                raise failed from error
+            return await self._list(request)
+        except SourceError as error:
+            if "NextToken" not in request or not error.failure.status or not shards:
+                raise
+        return await self._list(
+            {**self._named, "ExclusiveStartShardId": next(reversed(shards)), "MaxResults": LIST_PAGE}
+        )
+
+    async def _list(self, request: dict[str, Any]) -> tuple[list[Shard], str | None]:
         try:
-            return await client.list_shards(
-                **self._named, ExclusiveStartShardId=next(reversed(shards)), MaxResults=LIST_PAGE
-            )
+            client = await self._client()
+            answer = await client.list_shards(**request)
+            return [shard_of(item) for item in answer.get("Shards", ())], answer.get("NextToken") or None
         except Exception as error:
             raise stream_failure(error, "list", stream_arn=self._arn) from error
 
@@ -97,9 +101,9 @@ class BotoKinesis:
         try:
             client = await self._client()
             answer = await client.get_shard_iterator(**request)
+            iterator: str = answer["ShardIterator"]
         except Exception as error:
             raise stream_failure(error, "iterator", stream_arn=self._arn, position=position) from error
-        iterator: str = answer["ShardIterator"]
         return iterator
 
     async def read(self, iterator: str, limit: int) -> Page:

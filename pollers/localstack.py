@@ -6,6 +6,7 @@ A thin factory on aiobotocore. Where it connects to, in which region and with wh
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -52,6 +53,7 @@ class LocalStackClients:
         self._session: AioSession | None = None
         self._raw_session: AioSession | None = None
         self._clients: dict[tuple[str, Connection, bool], Any] = {}
+        self._making = asyncio.Lock()
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -74,13 +76,15 @@ class LocalStackClients:
         """
         connection = self._connect(service, region)
         key = (service, connection, raw)
-        if key not in self._clients:
-            self._clients[key] = await self._make(service, connection, raw=raw)
+        async with self._making:  # mappings that start together share one client all the same
+            if key not in self._clients:
+                self._clients[key] = await self._make(service, connection, raw=raw)
         return self._clients[key], connection
 
     def _session_for_raw(self, session: AioSession) -> AioSession:
-        """A session of its own, since a parser's defaults are a session's. Credentials stay with the first session:
-        the clients that fetch them need their times parsed.
+        """A session of its own, since a parser's defaults belong to a session.
+
+        Credentials stay with the first session: the clients that fetch them need times parsed.
         """
         from aiobotocore.session import AioSession  # noqa: PLC0415 - as in `_make`
 

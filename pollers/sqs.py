@@ -154,8 +154,8 @@ class BotoSqs:
 
 def _entry_failures(answer: Mapping[str, Any], handles: Sequence[str]) -> list[EntryFailure]:
     """The failed entries of a batch answer; an entry that the answer does not mention at all has failed too."""
-    settled = {entry["Id"] for entry in answer.get("Successful", ())}
-    failed = {entry["Id"]: classify_entry(entry) for entry in answer.get("Failed", ())}
+    settled = {entry.get("Id") for entry in answer.get("Successful", ())}
+    failed = {entry.get("Id"): classify_entry(entry) for entry in answer.get("Failed", ())}
     missing = Failure(Kind.BACK_OFF, "NoResult", "the answer does not mention this entry")
     return [
         EntryFailure(handle, failed.get(str(n), missing))

@@ -179,6 +179,14 @@ class StreamApi(Protocol):
         ...
 
 
+class StreamClients(Protocol):
+    """Where the pollers get their clients from: `esmd.pollers.localstack.LocalStackClients`."""
+
+    async def client(self, service: str, region: str | None, *, raw: bool) -> tuple[Any, Any]:
+        """The shared client of a service, and what it connects to."""
+        ...
+
+
 def stream_failure(error: BaseException, call: Call, *, stream_arn: str, position: Seek | None = None) -> SourceError:
     """Classify what a call on a stream raised, by the module's table.
 
@@ -188,7 +196,7 @@ def stream_failure(error: BaseException, call: Call, *, stream_arn: str, positio
         stream_arn: for the message about a missing stream.
         position: of an `iterator` call.
     """
-    failure = classify(error)
+    failure = error.failure if isinstance(error, SourceError) else classify(error)
     kind, message = failure.kind, failure.message
     if failure.code == _MISSING:
         if call in ("describe", "list"):
@@ -247,9 +255,11 @@ def epoch_text(value: float | None) -> str:
 
 
 def shard_of(item: Mapping[str, Any]) -> Shard:
-    """A shard of a listing, of either service."""
+    """A shard of a listing, of either service; raises a `SourceError` for one without an id."""
     numbers = item.get("SequenceNumberRange") or {}
     parents = (item.get("ParentShardId"), item.get("AdjacentParentShardId"))
+    if not item.get("ShardId"):
+        raise _malformed("a shard has no id")
     return Shard(
         id=item["ShardId"],
         parents=tuple(parent for parent in parents if parent),

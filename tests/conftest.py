@@ -12,12 +12,13 @@ from esmd.testing.embedded import ministack_process
 from esmd.testing.fake_sqs import FakeSqs
 
 from support.servers import LOCALSTACK_PYTHON, localstack_process, touch_sqs
+from support.stream_servers import kinesis_local  # noqa: F401 - a fixture
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-SERVER_FIXTURES = {"ministack", "localstack", "any_sqs_server"}
+SERVER_FIXTURES = {"ministack", "localstack", "any_sqs_server", "kinesis_local"}
 FOREIGN_PREFIXES = ("AWS_", "LOCALSTACK_", "ESMD_")
 FOREIGN_NAMES = {
     "USE_SSL",

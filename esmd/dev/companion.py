@@ -7,10 +7,14 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import click
+from botocore.exceptions import BotoCoreError, ClientError
+
 from esmd.dev.dead_letters import watch
 from esmd.dev.events import DevChoreFailed, DevEndpoint
 from esmd.dev.queues import create_missing
 from esmd.dev.traffic import make_up, send_samples
+from esmd.pollers.errors import classify
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Sequence
@@ -42,9 +46,19 @@ class DevOptions:
 async def beside(
     config: Config, clients: LocalStackClients, telemetry: Telemetry, *, options: DevOptions
 ) -> AsyncIterator[None]:
-    """Make the queues, then run the chores until the daemon has ended."""
+    """Make the queues, then run the chores until the daemon has ended.
+
+    Raises:
+        click.ClickException: the queues cannot be made; the text says why.
+    """
     telemetry.emit(DevEndpoint(endpoint_url=options.endpoint_url, embedded=options.embedded))
-    queues = await create_missing(config, clients, telemetry)
+    try:
+        queues = await create_missing(config, clients, telemetry)
+    except (BotoCoreError, ClientError) as error:
+        why = classify(error)
+        raise click.ClickException(
+            f"the queues cannot be made at {options.endpoint_url}: {why.code}: {why.message}"
+        ) from error
     chores: dict[str, Coroutine[None, None, None]] = {"dead letters": watch(queues, clients, telemetry)}
     if options.samples:
         chores["traffic"] = send_samples(options.samples, queues, clients, telemetry)

@@ -38,6 +38,16 @@ class DevTrafficSent(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DevTrafficSkipped(Event):
+    """Samples were not sent: no enabled mapping reads their queue."""
+
+    name: ClassVar[str] = "dev.traffic_skipped"
+    level: ClassVar[Level] = "warning"
+    queue: str
+    messages: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DevDeadLetters(Event):
     """Messages have arrived in a dead-letter queue: they were received `maxReceiveCount` times and never deleted."""
 

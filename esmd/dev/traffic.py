@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from dataclasses import dataclass
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from esmd.dev.events import DevTrafficSent
+from esmd.dev.events import DevTrafficSent, DevTrafficSkipped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,17 +38,28 @@ def read_samples(path: Path) -> list[Sample]:
     """Read a file of JSON lines, each `{"queue": NAME, "body": TEXT or JSON, "group": ID}` (`group` for FIFO queues).
 
     Raises:
-        click.ClickException: with file and line, when a line is not such an object.
+        click.ClickException: the file cannot be read; with file and line, when a line is not such an object.
     """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise click.ClickException(f"cannot read the samples in {path}: {reason}") from error
     samples = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
         try:
             entry = json.loads(line)
             body = entry["body"]
-            text = body if isinstance(body, str) else json.dumps(body)
-            samples.append(Sample(str(entry["queue"]), text, entry.get("group")))
+            group = entry.get("group")
+            samples.append(
+                Sample(
+                    str(entry["queue"]),
+                    body if isinstance(body, str) else json.dumps(body),
+                    None if group is None else str(group),
+                )
+            )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise click.ClickException(
                 f'{path}:{number}: not a sample; write {{"queue": "NAME", "body": ...}} on one line ({error})'
@@ -58,7 +70,10 @@ def read_samples(path: Path) -> list[Sample]:
 async def send_samples(
     samples: Sequence[Sample], queues: Sequence[DevQueue], clients: LocalStackClients, telemetry: Telemetry
 ) -> None:
-    """Send the samples of a file, in order, ten to a call."""
+    """Send the samples of a file, in order, ten to a call; say which are for a queue that no mapping reads."""
+    read = {queue.name for queue in queues}
+    for name, messages in Counter(sample.queue for sample in samples if sample.queue not in read).items():
+        telemetry.emit(DevTrafficSkipped(queue=name, messages=messages))
     for queue in queues:
         mine = iter([sample for sample in samples if sample.queue == queue.name])
         while chunk := list(islice(mine, 10)):

@@ -6,6 +6,7 @@ keys and rendered by the same renderer. Both carry the bound context (mapping, f
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -64,7 +65,9 @@ def configure(*, log_format: Format, level: str, stream: TextIO | None = None) -
         number = LEVELS[event.level]
         if number >= threshold:
             context = context_of(getattr(event, "request_id", None))
-            logger.log(number, event.name, **{**context, **fields_of(event)})
+            # A stream that takes no more (a closed pipe, a full disk) must not end a batch: there is nowhere to say so.
+            with contextlib.suppress(OSError):
+                logger.log(number, event.name, **{**context, **fields_of(event)})
 
     return sink
 

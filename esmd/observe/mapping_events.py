@@ -10,9 +10,10 @@ from typing import ClassVar, Literal
 
 from esmd.observe.events import Event, Level
 
-Next = Literal["visibility_timeout", "retry_backoff", "dead_letter_queue"]
+Next = Literal["visibility_timeout", "retry_backoff", "dead_letter_queue", "retry", "discard"]
 """What will become of a message that was kept: it is visible again when its visibility timeout ends, or after the delay of
-`retry_backoff`, or the queue moves it to its dead-letter queue because it has been received `maxReceiveCount` times."""
+`retry_backoff`, or the queue moves it to its dead-letter queue because it has been received `maxReceiveCount` times. Records of
+a stream are invoked again, or given up."""
 
 
 Topic = Literal["no_redrive_policy", "low_max_receive_count", "short_visibility_timeout", "function_stopped"]
@@ -37,9 +38,15 @@ class MappingEnabled(MappingEvent):
     function: str
     batch_size: int
     window_s: float
-    max_concurrency: int
-    visibility_timeout_s: int
-    max_receive_count: int | None
+    max_concurrency: int | None = None
+    """SQS: batches at once."""
+    visibility_timeout_s: int | None = None
+    max_receive_count: int | None = None
+    starting_position: str | None = None
+    """Streams: where shards without a stored position are read from."""
+    parallelization_factor: int | None = None
+    shards: int | None = None
+    """Streams: known now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +112,16 @@ class MappingStats(MappingEvent):
     """Records sent in invocations; one that is retried counts again."""
     failed: int
     """Records of failed invocations; of partial failures those that the handler named."""
-    deleted: int
+    deleted: int | None = None
+    """SQS only."""
+    discarded: int | None = None
+    """Streams only: records given up, delivered to a destination or not."""
+    dropped: int | None = None
+    """Streams only: of those, the ones that no destination has."""
+    iterator_age_max_ms: float | None = None
+    """Streams only: age of the last record of a batch when it was sent, the largest."""
+    processed_age_max_ms: float | None = None
+    """The same when the invocation ended."""
     batches: int
     batch_errors: int
     duration_avg_ms: float | None
@@ -196,8 +212,13 @@ class RecordsExpired(MappingEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchEvent(MappingEvent):
-    """Base of what becomes of a batch. `attempt` is the highest receive count in it."""
+    """Base of what becomes of a batch. `attempt` is the highest receive count in it; of a stream, attempts so far."""
 
+    shard: str | None = None
+    iterator_age_ms: float | None = None
+    """Of a stream: age of the last record when the invocation was sent."""
+    processed_age_ms: float | None = None
+    """Of a stream: age of the last record when the invocation ended."""
     function: str
     batch_id: str
     request_id: str
@@ -249,6 +270,7 @@ class BatchDelayed(MappingEvent):
 
     name: ClassVar[str] = "batch.delayed"
     level: ClassVar[Level] = "warning"
+    shard: str | None = None
     function: str
     batch_id: str
     request_id: str
@@ -262,6 +284,7 @@ class BatchPayload(MappingEvent):
     """The event that goes to the handler; only with `--log-payloads`."""
 
     name: ClassVar[str] = "batch.payload"
+    shard: str | None = None
     function: str
     batch_id: str
     request_id: str

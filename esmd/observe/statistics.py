@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from esmd.observe import mapping_events as seen
+from esmd.observe import stream_events as streams
 
 if TYPE_CHECKING:
     from esmd.observe.events import Event
@@ -24,6 +25,10 @@ class Counts:
     batch_errors: int = 0
     duration_sum: float = 0.0
     duration_max: float = 0.0
+    discarded: int = 0
+    dropped: int = 0
+    iterator_age_max: float | None = None
+    processed_age_max: float | None = None
 
     @property
     def moved(self) -> bool:
@@ -54,6 +59,10 @@ class Statistics:
                 counts.failed += event.records
             case seen.BatchPartial():
                 self._batch(event).failed += event.failed
+            case streams.BatchDiscarded():
+                counts = self._of(event.mapping)
+                counts.discarded += event.records
+                counts.dropped += 0 if event.destination else event.records
             case _:
                 pass
 
@@ -70,4 +79,10 @@ class Statistics:
         counts.invoked += event.records
         counts.duration_sum += event.duration_ms
         counts.duration_max = max(counts.duration_max, event.duration_ms)
+        counts.iterator_age_max = _larger(counts.iterator_age_max, event.iterator_age_ms)
+        counts.processed_age_max = _larger(counts.processed_age_max, event.processed_age_ms)
         return counts
+
+
+def _larger(known: float | None, new: float | None) -> float | None:
+    return new if known is None else known if new is None else max(known, new)

@@ -116,17 +116,7 @@ class SqsBatch:
         """Invoke as soon as there is a place; None if there was none before patience, visibility or the mapping ended."""
         function = self._around.function
         patience = max(0.0, min(_PATIENCE, self._hidden_for()))
-        place = asyncio.create_task(function.take_place(patience))
-        stopped = asyncio.create_task(self._around.stop.wait())
-        try:
-            await asyncio.wait((place, stopped), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            stopped.cancel()
-            place.cancel()
-            taken = False
-            with contextlib.suppress(asyncio.CancelledError):
-                taken = await place
-        if not taken:
+        if not await function.take_place_unless(self._around.stop, patience):
             return None
         with self._named():
             return await function.invoke_in_place(self._event(), request_id=self._request_id)

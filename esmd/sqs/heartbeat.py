@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from esmd.observe.mapping_events import VisibilityFailed
+from esmd.pollers.errors import Kind
 from esmd.pollers.visibility import change_visibility
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class Heartbeat:
                 if handle not in failed:
                     self._extended[handle] = now + queue.visibility_timeout
                     continue
+                if failed[handle].kind is Kind.REFUSED:
+                    del self._held[handle]  # it stays refused: say so once
                 self._telemetry.emit(
                     VisibilityFailed(
                         mapping=self._mapping,

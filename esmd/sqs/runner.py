@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from esmd.sqs.settings import SqsSettings
     from esmd.trouble import Trouble
 
+_SHORTEST_EMPTY_POLL = 0.2
+"""Seconds that an empty poll takes at least: a proxy that answers, or a server that does not wait, must not make us spin."""
+
 _LAST_DELETES = 10.0
 """Seconds that deletes still under way may take when the mapping ends."""
 
@@ -215,8 +218,11 @@ class SqsRunner:
         try:
             queue = await self._find_queue(tasks)
             visibility = self._lookup.raised_visibility(queue)
+            asked_at = self._loop.time()
             messages = await self._api.receive(queue, most=most, wait=self._wait_time(), visibility_timeout=visibility)
             now = self._loop.time()
+            if not messages and now - asked_at < _SHORTEST_EMPTY_POLL:
+                await asyncio.sleep(_SHORTEST_EMPTY_POLL)
             self._trouble.passed(now)
             self._scaling.polled(asked=most, got=len(messages), now=now)
             if messages:

@@ -9,16 +9,13 @@ import os
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
-from esmd.state.errors import StateError, damaged, explain
+from esmd.state.errors import StateError, closed, explain
 from esmd.state.lock import FileLock
 from esmd.state.schema import check, upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
-
-Call = "Callable[[sqlite3.Connection], Any]"
-"""One call of the store, as what it does on the connection; it checks before it writes."""
 
 
 class Database:
@@ -30,14 +27,13 @@ class Database:
     """
 
     def __init__(self, path: Path, *, lock_wait: float) -> None:
-        # The same file through another link must be the same lock.
-        self._path = path.expanduser().resolve()
+        self._path = path
         self._lock_wait = lock_wait
         self._lock: FileLock | None = None
         self._connection: sqlite3.Connection | None = None
 
     def open(self) -> None:
-        """Take the file. Call `close` also when this fails.
+        """Take the file, or leave nothing open.
 
         Raises:
             StateInUseError: another process has it.
@@ -45,6 +41,8 @@ class Database:
         """
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # The same file through another link must have the same lock.
+            self._path = self._path.resolve()
             self._lock = FileLock(self._path)
             # SQLite would make it readable to all; its companions (-wal, -shm) copy the mode of this file.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -55,8 +53,11 @@ class Database:
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.execute("PRAGMA foreign_keys = ON")
             upgrade(self._connection)
-        except (sqlite3.Error, OSError) as error:
-            raise explain(error, self._path) from error
+        except BaseException as error:
+            self.close()
+            if isinstance(error, sqlite3.Error | OSError):
+                raise explain(error, self._path) from error
+            raise
 
     def transact(self, calls: Sequence[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
         """Carry out calls in one transaction, in their order; return when it is on the disk.
@@ -68,16 +69,19 @@ class Database:
             StateError: nothing of any call was done.
         """
         connection = self._connection
-        assert connection is not None  # noqa: S101 - open() came first
+        if connection is None:
+            raise closed()
         try:
             connection.execute("BEGIN IMMEDIATE")
-            results = [self._result(call, connection) for call in calls]
+            results = [_result(call, connection) for call in calls]
             connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            # Some errors have ended the transaction already. A commit that failed has not.
+        except Exception as error:
+            # Some errors have ended the transaction already; a commit that failed has not.
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            raise explain(error, self._path) from error
+            if isinstance(error, sqlite3.Error):
+                raise explain(error, self._path) from error
+            raise
         return results
 
     def close(self) -> None:
@@ -93,10 +97,9 @@ class Database:
             if lock is not None:
                 lock.release()
 
-    def _result(self, call: Callable[[sqlite3.Connection], Any], connection: sqlite3.Connection) -> Any:
-        try:
-            return call(connection)
-        except StateError as refusal:
-            return refusal
-        except ValueError as error:
-            return damaged(self._path, str(error))
+
+def _result(call: Callable[[sqlite3.Connection], Any], connection: sqlite3.Connection) -> Any:
+    try:
+        return call(connection)
+    except StateError as refusal:
+        return refusal

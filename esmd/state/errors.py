@@ -1,11 +1,11 @@
 """What can go wrong with kept progress, each error with a sentence on what to do about it.
 
-| error                    | meaning                                                          | what a caller does                        |
-|--------------------------|------------------------------------------------------------------|-------------------------------------------|
-| `StateError`             | the store could not do it: disk full, locked, read-only, damaged | says so, waits, repeats; nothing is saved |
-| `StateInUseError`        | another process owns the file; only at opening                   | ends                                      |
-| `PositionMovedBackError` | a save would undo progress                                       | ends the shard: a defect of ours          |
-| `OtherStreamError`       | a save for a stream that has been replaced since                 | ends the shard: its stream is gone        |
+| error                    | meaning                                           | what a caller does                        |
+|--------------------------|---------------------------------------------------|-------------------------------------------|
+| `StateError`             | disk full, locked, read-only, damaged, closed     | says so, waits, repeats; nothing is saved |
+| `StateInUseError`        | another process owns the file; only at opening    | ends                                      |
+| `PositionMovedBackError` | a save would undo progress                        | ends the shard: a defect of ours          |
+| `OtherStreamError`       | a save for a stream that has been replaced since  | ends the shard: its stream is gone        |
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ class OtherStreamError(StateError):
     """A save or forget for another identity than the one that the mapping has begun. Nothing of it was done."""
 
 
-_FULL = ("the disk is full: the state file {path} cannot be written", "Make room on it; the save is repeated.")
+_FULL = ("the disk is full: the state file {path} cannot be written", "Make room on it.")
 _READ_ONLY = (
     "the state file {path} cannot be written",
     "Give this user the right to write the file and its folder, or choose another state file.",
 )
 _LOCKED = (
     "the state file {path} is locked by another program",
-    "Close what holds it, such as an sqlite3 shell with an open transaction or a backup; the save is repeated.",
+    "Close what holds it, such as an sqlite3 shell with an open transaction or a backup.",
 )
 _DAMAGED = (
     "the state file {path} is damaged",
@@ -106,9 +106,9 @@ def foreign(path: Path) -> StateError:
     return StateError(_FOREIGN[0].format(path=path), hint=_FOREIGN[1])
 
 
-def damaged(path: Path, detail: str) -> StateError:
-    """The error for a state file whose content makes no sense."""
-    return StateError(f"{_DAMAGED[0].format(path=path)} ({detail})", hint=_DAMAGED[1])
+def damaged(what: str, detail: str) -> StateError:
+    """The error for something in the state file, `what`, that makes no sense."""
+    return StateError(f"the state file is damaged: {what} cannot be read ({detail})", hint=_DAMAGED[1])
 
 
 def closed() -> StateError:

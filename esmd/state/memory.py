@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from esmd.state.protocol import (
-    ShardProgress,
-    Stored,
-    StreamIdentity,
-    Summary,
-    check_advance,
-    check_identity,
-    closed,
-)
+from esmd.state.errors import closed
+from esmd.state.protocol import ShardProgress, Stored, StreamIdentity, Summary, check_advance, check_identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from esmd.state.position import Position
 
 _Shards = dict[str, ShardProgress]
 
@@ -46,14 +37,12 @@ class MemoryStateStore:
     async def save(self, mapping: str, identity: StreamIdentity, *progress: ShardProgress) -> None:
         """See `StateStore.save`."""
         shards = self._begun(mapping, identity)
-        ahead: dict[str, Position] = {}
+        changed: dict[str, ShardProgress] = {}
         for each in progress:
-            stored = ahead.get(each.shard_id)
-            if stored is None and each.shard_id in shards:
-                stored = shards[each.shard_id].position
-            check_advance(mapping, each, stored)
-            ahead[each.shard_id] = each.position
-        shards.update((each.shard_id, each) for each in progress)
+            stored = changed.get(each.shard_id) or shards.get(each.shard_id)
+            check_advance(mapping, each, None if stored is None else stored.position)
+            changed[each.shard_id] = each
+        shards.update(changed)
 
     async def forget(self, mapping: str, identity: StreamIdentity, shard_ids: Iterable[str]) -> None:
         """See `StateStore.forget`."""

@@ -22,7 +22,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from esmd.state.errors import OtherStreamError, PositionMovedBackError, StateError
+from esmd.state.errors import OtherStreamError, PositionMovedBackError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -153,12 +153,13 @@ def check_identity(mapping: str, identity: StreamIdentity, begun_at: str | None)
     """
     if begun_at is None:
         raise OtherStreamError(
-            f"mapping {mapping} has not begun on the stream {identity.arn}", hint="progress is saved after begin() only"
+            f"mapping {mapping} has not begun on the stream {identity.arn}",
+            hint="Progress is saved after begin() only.",
         )
     if begun_at != identity.created_at:
         raise OtherStreamError(
             f"progress of mapping {mapping} in the stream {identity.arn} created at {identity.created_at} is not saved",
-            hint=f"the mapping has begun since on the stream of that name created at {begun_at}",
+            hint=f"The mapping has begun since on the stream of that name created at {begun_at}.",
         )
 
 
@@ -171,10 +172,5 @@ def check_advance(mapping: str, progress: ShardProgress, stored: Position | None
     if stored is not None and progress.position.is_behind(stored):
         raise PositionMovedBackError(
             f"mapping {mapping} was about to move shard {progress.shard_id} back, to {progress.position}",
-            hint=f"it is {stored} already; this is a defect of esmd, please report it",
+            hint=f"It is {stored} already; this is a defect of esmd, please report it.",
         )
-
-
-def closed() -> StateError:
-    """The error of every call after `close`."""
-    return StateError("the state store is closed", hint="progress is neither read nor saved any more")

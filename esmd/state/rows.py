@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from esmd.state.errors import damaged
 from esmd.state.position import Position
 from esmd.state.protocol import ShardProgress, Stored, StreamIdentity, Summary, check_advance, check_identity
 
@@ -31,7 +32,7 @@ _SAVE = f"""
 
 
 def load(connection: sqlite3.Connection, mapping: str, arn: str) -> Stored | None:
-    """See `StateStore.load`. Raises `ValueError` for a row that makes no sense."""
+    """See `StateStore.load`."""
     created_at = _created_at(connection, mapping, arn)
     if created_at is None:
         return None
@@ -77,17 +78,15 @@ def save(
                 position.kind,
                 position.sequence_number,
                 position.timestamp,
-                each.trouble,
-                each.window,
+                _blob(each.trouble),
+                _blob(each.window),
                 each.updated_at,
             )
         )
     connection.executemany(_SAVE, rows)
 
 
-def forget(
-    connection: sqlite3.Connection, mapping: str, identity: StreamIdentity, shard_ids: Iterable[str]
-) -> None:
+def forget(connection: sqlite3.Connection, mapping: str, identity: StreamIdentity, shard_ids: Iterable[str]) -> None:
     """See `StateStore.forget`."""
     check_identity(mapping, identity, _created_at(connection, mapping, identity.arn))
     connection.executemany(
@@ -126,7 +125,14 @@ def _position(connection: sqlite3.Connection, mapping: str, arn: str, shard_id: 
         "SELECT position, sequence_number, timestamp FROM shards WHERE mapping = ? AND arn = ? AND shard_id = ?",
         (mapping, arn, shard_id),
     ).fetchone()
-    return None if row is None else Position(*row)
+    return None if row is None else _as_position(shard_id, *row)
+
+
+def _as_position(shard_id: str, kind: Any, sequence_number: str | None, timestamp: float | None) -> Position:
+    try:
+        return Position(kind, sequence_number, timestamp)
+    except ValueError as error:
+        raise damaged(f"the position of shard {shard_id}", str(error)) from error
 
 
 def _progress(row: tuple[Any, ...]) -> ShardProgress:
@@ -134,8 +140,17 @@ def _progress(row: tuple[Any, ...]) -> ShardProgress:
     return ShardProgress(
         shard_id=shard_id,
         parents=tuple(json.loads(parents)),
-        position=Position(kind, sequence_number, timestamp),
-        trouble=trouble,
-        window=window,
+        position=_as_position(shard_id, kind, sequence_number, timestamp),
+        trouble=_text(trouble),
+        window=_text(window),
         updated_at=updated_at,
     )
+
+
+def _blob(text: str | None) -> bytes | None:
+    """Bytes of any text: a handler's error or state may hold lone surrogates, which SQLite's own text cannot."""
+    return None if text is None else text.encode("utf-8", "surrogatepass")
+
+
+def _text(blob: bytes | None) -> str | None:
+    return None if blob is None else blob.decode("utf-8", "surrogatepass")

@@ -37,18 +37,19 @@ MIGRATIONS: tuple[Migration, ...] = (
             PRIMARY KEY (mapping, arn)
         )
         """,
-        # position is the kind; sequence_number and timestamp are its value where it has one. parents is a JSON array.
+        # position is the kind; sequence_number and timestamp are its value where it has one. parents is a JSON array;
+        # trouble and tumbling_window are the bytes of JSON text.
         """
         CREATE TABLE shards (
             mapping TEXT NOT NULL,
             arn TEXT NOT NULL,
             shard_id TEXT NOT NULL,
             parents TEXT NOT NULL,
-            position TEXT NOT NULL,
+            position TEXT NOT NULL CHECK (position IN ('TRIM_HORIZON', 'LATEST', 'AT_TIMESTAMP', 'AFTER', 'SHARD_END')),
             sequence_number TEXT,
             timestamp REAL,
-            trouble TEXT,
-            tumbling_window TEXT,
+            trouble BLOB,
+            tumbling_window BLOB,
             updated_at REAL NOT NULL,
             PRIMARY KEY (mapping, arn, shard_id),
             FOREIGN KEY (mapping, arn) REFERENCES streams ON DELETE CASCADE

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,9 +20,6 @@ from support.servers import make_queue, sqs_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
-
-    from esmd.testing.queues import QueueEngine
 
 
 @pytest.fixture
@@ -124,8 +123,7 @@ def test_kill_9_in_the_middle_of_a_batch_loses_nothing(ministack: str, tmp_path:
 
 def is_running(pid: int) -> bool:
     try:
-        with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
-            return stat.read().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
 
@@ -147,7 +145,9 @@ def test_term_drains_what_runs_deletes_it_and_exits_0(ministack: str, tmp_path: 
     assert daemon.events("mapping.disabled", mapping="orders")
 
 
-def test_what_a_long_poll_brings_after_stop_is_given_back(any_sqs_server: str, tmp_path: Path, journal: Journal) -> None:
+def test_what_a_long_poll_brings_after_stop_is_given_back(
+    any_sqs_server: str, tmp_path: Path, journal: Journal
+) -> None:
     async def nothing(client: Any, queue: Any) -> Any:
         return queue
 
@@ -318,7 +318,7 @@ def test_dev_shows_the_whole_story_and_leaves_nothing_behind(tmp_path: Path) -> 
     )
     _, log = started.communicate(timeout=120)
     assert started.returncode == 0, log
-    names = collections.Counter(__import__("json").loads(line)["event"] for line in log.splitlines())
+    names = collections.Counter(json.loads(line)["event"] for line in log.splitlines())
     for wanted in ("batch.succeeded", "batch.partial", "record.filtered", "dev.dead_letters", "handler.output"):
         assert names[wanted], wanted
     assert not [line for line in log.splitlines() if "internal.error" in line]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from esmd.config.binding import spellings_of
 from esmd.config.loader import Loaded, load
-from esmd.config.schema import AwsSettings, FunctionSettings, SqsMapping
+from esmd.config.schema import AwsSettings, DynamoDbMapping, FunctionSettings, KinesisMapping, SqsMapping
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,7 +75,13 @@ WORDS = [
         "\x85",
     ),
 ]
-NAMES = sorted({name for model in (SqsMapping, FunctionSettings, AwsSettings) for name in spellings_of(model)})
+MODELS = (SqsMapping, KinesisMapping, DynamoDbMapping, FunctionSettings, AwsSettings)
+NAMES = sorted({name for model in MODELS for name in spellings_of(model)})
+SOURCES = [
+    "arn:aws:sqs:us-east-1:000000000000:q",
+    "arn:aws:kinesis:us-east-1:000000000000:stream/s",
+    "arn:aws:dynamodb:us-east-1:000000000000:table/tab/stream/2024-01-01T00:00:00.000",
+]
 SCALARS = st.one_of(
     st.none(),
     st.booleans(),
@@ -83,6 +89,9 @@ SCALARS = st.one_of(
     st.floats(),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
     st.sampled_from(["${A}", "~nobody/x", "30s", "arn:aws:sqs:us-east-1:000000000000:q.fifo", "m.f", "f", "inline"]),
+    st.sampled_from(
+        [*SOURCES, "LATEST", "AT_TIMESTAMP", "2026-01-31", "0001-01-01T00:00:00+23:59", "arn:aws:s3:::b-b"]
+    ),
 )
 TREES = st.recursive(
     SCALARS,
@@ -134,9 +143,9 @@ def test_any_tree_under_any_section(path: Path, function: Any, mapping: Any, aws
 
 
 @ANY
-@given(st.dictionaries(st.sampled_from(NAMES), TREES))
-def test_any_values_beside_a_valid_mapping(path: Path, values: dict[str, Any]) -> None:
-    mapping = {**values, "event_source_arn": "arn:aws:sqs:us-east-1:000000000000:q", "function_name": "f"}
+@given(st.dictionaries(st.sampled_from(NAMES), TREES), st.sampled_from(SOURCES))
+def test_any_values_beside_a_valid_mapping(path: Path, values: dict[str, Any], source: str) -> None:
+    mapping = {**values, "event_source_arn": source, "function_name": "f"}
     check(path, json.dumps({"functions": {"f": {**values, "handler": "m.f"}}, "mappings": {"m": mapping}}).encode())
 
 

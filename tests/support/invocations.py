@@ -80,5 +80,5 @@ def wait_unseen(pid: int) -> None:
 async def until(true: Any, *, seconds: float = 10.0) -> None:
     """Wait for another process or thread, which cannot be awaited."""
     async with asyncio.timeout(seconds):
-        while not true():  # noqa: ASYNC110  there is no event that another process could set
+        while not true():
             await asyncio.sleep(0.01)

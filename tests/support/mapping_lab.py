@@ -21,7 +21,7 @@ from esmd.testing.sqs_errors import SqsError
 from esmd.trouble import Trouble
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from esmd.observe.events import Event
 
@@ -95,14 +95,12 @@ class MemorySqs:
         return failures
 
 
-Handler = "Callable[[list[dict[str, Any]]], Any]"
-
-
 class ScriptedInvoker:
     """An invoker whose handler is a function of the test; it sees the records and returns an answer or an `Outcome`."""
 
-    def __init__(self, handler: Any, *, limit: int = 1000, duration: float = 0.0) -> None:
+    def __init__(self, handler: Any, *, limit: int = 1000, duration: float = 0.0, whole_events: bool = False) -> None:
         self._handler = handler
+        self._whole_events = whole_events
         self.limit = limit
         self.running = 0
         self.most_running = 0
@@ -119,13 +117,14 @@ class ScriptedInvoker:
             return Throttled()
         self.running += 1
         self.most_running = max(self.most_running, self.running)
-        records = json.loads(event)["Records"]
+        whole = json.loads(event)
+        records = whole["Records"]
         self.events.append(records)
         self.times.append(asyncio.get_running_loop().time())
         try:
             if self.duration:
                 await asyncio.sleep(self.duration)
-            answer = self._handler(records)
+            answer = self._handler(whole if self._whole_events else records)
             if asyncio.iscoroutine(answer):
                 answer = await answer
         except asyncio.CancelledError:
@@ -181,7 +180,9 @@ class Lab:
 
 def settings(**changes: Any) -> SqsSettings:
     limits = changes.pop("limits", None) or ScalingLimits.of(
-        maximum_concurrency=changes.pop("maximum_concurrency", None), provisioned_pollers=None, function_limit=changes.pop("function_limit", 1000)
+        maximum_concurrency=changes.pop("maximum_concurrency", None),
+        provisioned_pollers=None,
+        function_limit=changes.pop("function_limit", 1000),
     )
     values: dict[str, Any] = {
         "name": "orders",
@@ -264,7 +265,3 @@ async def mapping(
         with contextlib.suppress(asyncio.CancelledError):
             await lab.task
         engine.close()
-
-
-def bodies_of(records: Iterator[dict[str, Any]]) -> list[str]:
-    return [record["body"] for record in records]

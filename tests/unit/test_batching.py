@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from support.batches import record, records
 
 from esmd.mappings.batching import Batcher
 from esmd.mappings.events import ENVELOPE_BYTES, MAX_EVENT_BYTES, join
+
+from support.batches import record, records
 
 
 def names(batches):

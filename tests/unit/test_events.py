@@ -7,9 +7,10 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.batches import records
 
 from esmd.mappings.events import ENVELOPE_BYTES, encode, join, sqs_record
+
+from support.batches import records
 
 ARN = "arn:aws:sqs:us-east-2:123456789012:my-queue"
 MESSAGE = {

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from support.batches import batch
 
 from esmd.mappings.outcomes import FunctionError, Rejected, Success, Throttled, Unreachable
 from esmd.mappings.settlement import INVALID_ANSWER, Settled, TryAgain, settle
+
+from support.batches import batch
 
 BATCH = batch("a", "b", "c")
 ERROR = FunctionError("exception", "ValueError", "boom")

@@ -1,0 +1,1 @@
+"""Where failure records of stream mappings go: SQS, SNS, S3."""

@@ -1,0 +1,161 @@
+"""Progress in one SQLite file: what a save has kept survives `kill -9` and a restart.
+
+| while                          | a call                                                        |
+|--------------------------------|---------------------------------------------------------------|
+| nothing is being committed     | waits for the end of this loop tick, with all others of it    |
+| a transaction is under way     | waits for its end, and goes into the next one with all others |
+
+So one loop tick is one transaction, and under load the transactions grow instead of queueing up. A save is a synced
+write to SQLite's log; the writing is done by one thread, so that the loop never waits for the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+
+from esmd.state import rows
+from esmd.state.database import Database
+from esmd.state.errors import StateError, closed
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterable, Mapping
+
+    from esmd.state.protocol import ShardProgress, Stored, StreamIdentity, Summary
+
+T = TypeVar("T")
+
+LOCK_WAIT = 5.0
+"""Seconds to wait for another program that has locked the tables."""
+
+
+def default_path(environ: Mapping[str, str]) -> Path:
+    """`esmd/esmd.db` below `XDG_STATE_HOME`, else below `~/.local/state` [XDG Base Directory Specification].
+
+    A relative `XDG_STATE_HOME` is ignored, as that specification wants.
+    """
+    base = environ.get("XDG_STATE_HOME", "")
+    folder = Path(base) if base.startswith("/") else Path(environ.get("HOME") or Path.home()) / ".local" / "state"
+    return folder / "esmd" / "esmd.db"
+
+
+class SqliteStateStore:
+    """`StateStore` in a file. Made by `open`; `close` it."""
+
+    def __init__(self, database: Database, thread: ThreadPoolExecutor) -> None:
+        self._database = database
+        self._thread = thread
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[tuple[Callable[[sqlite3.Connection], Any], asyncio.Future[Any]]] = []
+        self._busy = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closing: asyncio.Future[None] | None = None
+
+    @classmethod
+    async def open(cls, path: Path, *, lock_wait: float = LOCK_WAIT) -> Self:
+        """Open the file at `path`; make it (mode 0600) and its folders where they are missing.
+
+        Args:
+            path: the file; `<path>.lock` beside it says who owns it, `<path>-wal` and `<path>-shm` belong to SQLite.
+            lock_wait: seconds that a call waits for a program that has locked the tables.
+
+        Raises:
+            StateInUseError: another process has it open; the message names it.
+            StateError: it is not esmd's, of a newer esmd, damaged or not writable.
+        """
+        thread = ThreadPoolExecutor(1, thread_name_prefix="esmd-state")
+        database = Database(path, lock_wait=lock_wait)
+        try:
+            await asyncio.get_running_loop().run_in_executor(thread, database.open)
+        except BaseException:
+            # Where this was cancelled the thread opens to the end, and then has to close it again.
+            thread.submit(database.close)
+            thread.shutdown(wait=False)
+            raise
+        return cls(database, thread)
+
+    async def load(self, mapping: str, stream_arn: str) -> Stored | None:
+        """See `StateStore.load`."""
+        return await self._do(lambda connection: rows.load(connection, mapping, stream_arn))
+
+    async def begin(self, mapping: str, identity: StreamIdentity) -> Stored | None:
+        """See `StateStore.begin`."""
+        return await self._do(lambda connection: rows.begin(connection, mapping, identity))
+
+    async def save(self, mapping: str, identity: StreamIdentity, *progress: ShardProgress) -> None:
+        """See `StateStore.save`."""
+        await self._do(lambda connection: rows.save(connection, mapping, identity, progress))
+
+    async def forget(self, mapping: str, identity: StreamIdentity, shard_ids: Iterable[str]) -> None:
+        """See `StateStore.forget`."""
+        ids = tuple(shard_ids)  # the caller may change its own until the thread comes to it
+        await self._do(lambda connection: rows.forget(connection, mapping, identity, ids))
+
+    async def mappings(self) -> list[Summary]:
+        """See `StateStore.mappings`."""
+        return await self._do(rows.mappings)
+
+    async def close(self) -> None:
+        """See `StateStore.close`."""
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._close())
+        # A second call, or the rest of the daemon's end, must not interrupt it.
+        await asyncio.shield(self._closing)
+
+    # --- the loop's side of the thread
+
+    def _do(self, call: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        """Put a call into the next transaction; the future ends when that is on the disk."""
+        if self._closing is not None:
+            raise closed()
+        done: asyncio.Future[T] = self._loop.create_future()
+        self._waiting.append((call, cast("asyncio.Future[Any]", done)))
+        if not self._busy:
+            self._busy = True
+            self._idle.clear()
+            self._loop.call_soon(self._commit)
+        return done
+
+    def _commit(self) -> None:
+        """Hand what has gathered to the thread."""
+        gathered, self._waiting = self._waiting, []
+        under_way = self._loop.run_in_executor(self._thread, self._database.transact, [call for call, _ in gathered])
+        under_way.add_done_callback(partial(self._settle, [done for _, done in gathered]))
+
+    def _settle(self, waiting: list[asyncio.Future[Any]], transaction: asyncio.Future[list[Any]]) -> None:
+        """Tell the callers of one transaction, and begin the next one."""
+        error = transaction.exception()
+        results = [_own(error) for _ in waiting] if error is not None else transaction.result()
+        for done, result in zip(waiting, results, strict=True):
+            if done.done():  # its caller was cancelled
+                continue
+            if isinstance(result, BaseException):
+                done.set_exception(result)
+            else:
+                done.set_result(result)
+        if self._waiting:
+            self._commit()
+        else:
+            self._busy = False
+            self._idle.set()
+
+    async def _close(self) -> None:
+        await self._idle.wait()
+        try:
+            await self._loop.run_in_executor(self._thread, self._database.close)
+        finally:
+            self._thread.shutdown(wait=False)
+
+
+def _own(error: BaseException) -> BaseException:
+    """An error of the whole transaction for one of its callers, each with a traceback of its own."""
+    if not isinstance(error, StateError):
+        return error
+    mine = StateError(error.message, hint=error.hint)
+    mine.__cause__ = error
+    return mine

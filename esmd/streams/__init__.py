@@ -1,0 +1,1 @@
+"""A stream mapping at work: Kinesis and DynamoDB Streams, shard by shard."""

@@ -1,0 +1,315 @@
+"""One batch of a stream on its way: the failure policy decides, this carries out and reports back.
+
+Whatever the policy resolves is handed to the shard at once and committed before anything else happens, so that a kill
+repeats no more than the invocation under way. A delivery that ends early (the mapping stops) leaves the rest unresolved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from typing import TYPE_CHECKING, Any, Protocol
+from uuid import uuid4
+
+from structlog.contextvars import bound_contextvars
+
+from esmd.mappings.commands import Bisected, Discard, Finished, Invoke, Processed, Retrying, Wait
+from esmd.mappings.outcomes import Outcome, Throttled
+from esmd.mappings.policy import BatchPolicy
+from esmd.mappings.stream_events import stream_event
+from esmd.mappings.window_replies import read_reply
+from esmd.observe import mapping_events as say
+from esmd.observe import stream_events as stream
+from esmd.observe.context import request_context
+from esmd.streams.failures import StoppedError, give_up
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from esmd.mappings.policy import PolicyOptions
+    from esmd.mappings.records import Record
+    from esmd.mappings.stream_events import WindowFields
+    from esmd.streams.settings import Surroundings
+
+_PATIENCE = 30.0
+"""Seconds to wait for a free place before asking the policy again, and saying that the batch is delayed."""
+
+_BLOCKED_AFTER = 60.0
+"""Seconds of failing after which the shard is said to be blocked; then again each time that has grown tenfold."""
+
+
+class Progress(Protocol):
+    """What a delivery tells its shard."""
+
+    async def moved(self, resolved: Sequence[Record], *, state: bytes | None, snapshot: dict[str, Any] | None) -> None:
+        """Something has happened to the batch; returns when it would survive a kill.
+
+        Args:
+            resolved: records that are now processed or given up; none after a failure.
+            state: of a tumbling window, from the answer that processed them.
+            snapshot: the attempts so far, for a restart; None if there is nothing to know.
+        """
+        ...
+
+    async def before_invoke(self, first: Record) -> WindowFields | None:
+        """The tumbling window that the record is in, opened if need be, after closing the one before it.
+
+        Raises:
+            StoppedError: the mapping stopped before that one was closed.
+        """
+        ...
+
+
+class Delivery:
+    """Drives one batch; `run` it once.
+
+    Args:
+        around: what the mapping's shards share.
+        shard_id: the shard.
+        records: the batch, in order.
+        progress: the shard's ear.
+        options: the failure options; those of the mapping, or others for a window's final invocation.
+        cut: why the batch was closed.
+        resume: the policy's snapshot from before a restart.
+    """
+
+    def __init__(
+        self,
+        around: Surroundings,
+        shard_id: str,
+        records: Sequence[Record],
+        *,
+        progress: Progress,
+        options: PolicyOptions,
+        cut: str,
+        resume: object = None,
+    ) -> None:
+        self._around = around
+        self._shard_id = shard_id
+        self._progress = progress
+        self._cut = cut
+        self._id = uuid4().hex[:12]
+        self._request_id = str(uuid4())
+        self._loop = asyncio.get_running_loop()
+        self._policy = BatchPolicy(records, options, resume)
+        self._blocked_said = _BLOCKED_AFTER
+        if self._policy.resume_ignored is not None:
+            reason = self._policy.resume_ignored
+            self._emit(stream.SnapshotIgnored(mapping=self._name, shard=shard_id, reason=reason))
+
+    @property
+    def _name(self) -> str:
+        return self._around.settings.name
+
+    async def run(self) -> bool:
+        """Take the batch to its end; False if the mapping stopped before that."""
+        try:
+            return await self._run()
+        except StoppedError:
+            return False
+
+    async def _run(self) -> bool:
+        function = self._around.function.name
+        with bound_contextvars(mapping=self._name, function=function, shard=self._shard_id, batch_id=self._id):
+            while True:
+                match self._policy.next(self._loop.time(), self._around.wall()):
+                    case Finished():
+                        return True
+                    case Invoke(records):
+                        if self._around.stop.is_set():
+                            return False
+                        await self._invoke(records)
+                    case Wait(until):
+                        self._say_blocked()
+                        if not await self._wait(until):
+                            return False
+                    case Discard() as discard:
+                        await self._discard(discard)
+
+    # --- invoking
+
+    async def _invoke(self, records: tuple[Record, ...]) -> None:
+        window = await self._progress.before_invoke(records[0])
+        event = stream_event(records, window=window)
+        started = self._loop.time()
+        sent_age = (self._around.wall() - records[-1].arrived_at) * 1000
+        outcome = await self._outcome(event, records)
+        refused, state = None, None
+        if window is not None:
+            reply = read_reply(outcome)
+            refused, state = reply.refused, reply.state
+        notes = self._policy.invoked(outcome, self._loop.time(), self._around.wall(), refused_answer=refused)
+        about = self._about(records)
+        ages = {"iterator_age_ms": sent_age, "processed_age_ms": (self._around.wall() - records[-1].arrived_at) * 1000}
+        processed: Sequence[Record] = ()
+        for note in notes:
+            match note:
+                case Processed(done):
+                    processed = done
+                case Retrying():
+                    self._say_retrying(note)
+                case Bisected():
+                    self._say_bisected(note)
+        self._say_outcome(about | ages, (self._loop.time() - started) * 1000, records, processed)
+        await self._progress.moved(processed, state=state, snapshot=self._policy.snapshot())
+
+    async def _outcome(self, event: bytes, records: Sequence[Record]) -> Outcome:
+        """Invoke in turn with the other batches of the function; `Throttled` if there is no place for long."""
+        around = self._around
+        self._request_id = str(uuid4())
+        if around.settings.log_payloads:
+            self._emit(say.BatchPayload(**self._about(records), payload=event.decode()))
+        if not await around.function.take_place_unless(around.stop, _PATIENCE):
+            return Throttled()
+        with self._named():
+            return await around.function.invoke_in_place(event, request_id=self._request_id)
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        """Whatever is logged during the invocation, here or by its handler, names the batch."""
+        request = {"mapping": self._name, "shard": self._shard_id, "batch_id": self._id}
+        with bound_contextvars(request_id=self._request_id), request_context(self._request_id, **request):
+            yield
+
+    # --- waiting and giving up
+
+    async def _wait(self, until: float) -> bool:
+        """Wait for the next try; False if the mapping stops."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                await self._around.stop.wait()
+        return not self._around.stop.is_set()
+
+    async def _discard(self, discard: Discard) -> None:
+        window = await self._progress.before_invoke(discard.records[0])
+        event = stream_event(discard.records, window=window)
+        destination = await give_up(self._around, self._shard_id, discard, request_id=self._request_id, event=event)
+        self._policy.discarded()
+        self._emit(
+            stream.BatchDiscarded(
+                mapping=self._name,
+                shard=self._shard_id,
+                function=self._around.function.name,
+                batch_id=self._id,
+                condition=discard.condition,
+                approximate_invoke_count=discard.approximate_invoke_count,
+                records=len(discard.records),
+                first_sequence_number=discard.records[0].id,
+                last_sequence_number=discard.records[-1].id,
+                destination=destination,
+            )
+        )
+        await self._progress.moved(discard.records, state=None, snapshot=self._policy.snapshot())
+
+    # --- saying
+
+    def _emit(self, event: Any) -> None:
+        self._around.telemetry.emit(event)
+
+    def _about(self, records: Sequence[Record]) -> dict[str, Any]:
+        return {
+            "mapping": self._name,
+            "shard": self._shard_id,
+            "function": self._around.function.name,
+            "batch_id": self._id,
+            "request_id": self._request_id,
+            "records": len(records),
+        }
+
+    def _say_outcome(
+        self, about: dict[str, Any], duration_ms: float, records: Sequence[Record], processed: Sequence[Record]
+    ) -> None:
+        """`batch.succeeded`, `batch.partial` or `batch.failed`; a throttled one has been said as delayed."""
+        trouble = self._policy.trouble
+        about |= {"duration_ms": duration_ms, "attempt": 1 if trouble is None else max(1, trouble.attempts)}
+        if len(processed) == len(records):
+            self._emit(say.BatchSucceeded(**about, cut=self._cut))
+            return
+        if trouble is not None and not trouble.failure.counts:
+            return
+        left = records[len(processed) :]
+        command = self._policy.next(self._loop.time(), self._around.wall())
+        about |= {
+            "ids": tuple(record.id for record in left[:10]),
+            "next": "discard" if isinstance(command, Discard) else "retry",
+            "retry_in_s": max(0.0, command.until_monotonic - self._loop.time()) if isinstance(command, Wait) else 0.0,
+        }
+        if processed or (trouble is not None and trouble.failure.kind == "reported"):
+            self._emit(say.BatchPartial(**about, failed=len(left)))
+            return
+        failure = trouble.failure if trouble is not None else None
+        if failure is None and isinstance(command, Discard):
+            failure = command.failure
+        self._emit(
+            say.BatchFailed(
+                **about,
+                error_type=failure.error_type if failure else "Unknown",
+                error_message=failure.error_message if failure else "",
+            )
+        )
+
+    def _say_retrying(self, note: Retrying) -> None:
+        common = {"mapping": self._name, "shard": self._shard_id, "function": self._around.function.name}
+        if not note.failure.counts:
+            self._emit(
+                say.BatchDelayed(
+                    **common,
+                    batch_id=self._id,
+                    request_id=self._request_id,
+                    records=len(note.records),
+                    reason=note.failure.error_message,
+                    retry_in_s=note.delay,
+                )
+            )
+            return
+        self._emit(
+            stream.BatchRetrying(
+                **common,
+                batch_id=self._id,
+                records=len(note.records),
+                attempt=note.attempts,
+                why=note.failure.kind,
+                error_type=note.failure.error_type,
+                error_message=note.failure.error_message,
+                retry_in_s=note.delay,
+            )
+        )
+
+    def _say_bisected(self, note: Bisected) -> None:
+        self._emit(
+            stream.BatchBisected(
+                mapping=self._name,
+                shard=self._shard_id,
+                function=self._around.function.name,
+                batch_id=self._id,
+                sizes=note.sizes,
+                at_sequence_number=note.at,
+            )
+        )
+
+    def _say_blocked(self) -> None:
+        """Once the batch has failed for a minute, then after ten, after a hundred."""
+        trouble = self._policy.trouble
+        if trouble is None:
+            return
+        now = self._around.wall()
+        failing_for = now - trouble.since
+        if failing_for < self._blocked_said:
+            return
+        while self._blocked_said <= failing_for:
+            self._blocked_said *= 10
+        expires_at = trouble.expires_at
+        self._emit(
+            stream.ShardBlocked(
+                mapping=self._name,
+                shard=self._shard_id,
+                records=len(trouble.records),
+                first_sequence_number=trouble.records[0].id,
+                last_sequence_number=trouble.records[-1].id,
+                error_type=trouble.failure.error_type,
+                error_message=trouble.failure.error_message,
+                failing_for_s=failing_for,
+                expires_in_s=None if expires_at is None or math.isinf(expires_at) else max(0.0, expires_at - now),
+            )
+        )

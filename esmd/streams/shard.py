@@ -1,0 +1,425 @@
+"""One shard at work: read ahead, in batches through its lanes, progress stored.
+
+    reading -> draining its last batches -> finished
+       |              |
+       '---- stop ----'--> left: what is not resolved comes again
+
+Three things run side by side: the reader fills the lanes while there is room; each lane delivers one batch at a time; the
+checkpoint follows what is resolved. A shard that retries slows no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from esmd.mappings.events import MAX_EVENT_BYTES
+from esmd.mappings.lanes import Lanes
+from esmd.mappings.policy import BatchPolicy
+from esmd.mappings.windows import MAX_RECORDS_BYTES, Windows
+from esmd.observe import mapping_events as say
+from esmd.observe import stream_events as stream
+from esmd.state.position import SHARD_END, Position
+from esmd.streams.delivery import Delivery
+from esmd.streams.failures import StoppedError
+from esmd.streams.intake import StreamIntake
+from esmd.streams.positions import to_seek
+from esmd.streams.reader import ShardGoneError, ShardReader
+from esmd.streams.settings import READ_AHEAD_BYTES
+from esmd.streams.storing import keep
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from esmd.mappings.records import Batch, Record
+    from esmd.mappings.stream_events import WindowFields
+    from esmd.mappings.windows import Final
+    from esmd.pollers.streams import Page, Seek, Shard
+    from esmd.state.protocol import ShardProgress, StreamIdentity
+    from esmd.streams.settings import Surroundings
+
+
+_FINAL = "final"
+"""Key of the snapshot of a window's final invocation, beside those of the lanes."""
+
+
+class ShardConsumer:
+    """Consumes one shard; `run` it once.
+
+    Args:
+        around: what the mapping's shards share.
+        identity: of the stream.
+        progress: where the shard stands.
+        first: see `ShardReader`.
+    """
+
+    def __init__(
+        self, around: Surroundings, identity: StreamIdentity, progress: ShardProgress, *, first: Seek | None = None
+    ) -> None:
+        settings = around.settings
+        self._around = around
+        self._identity = identity
+        self._progress = progress
+        self._loop = asyncio.get_running_loop()
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._reader = ShardReader(around, progress.shard_id, to_seek(progress.position), first=first)
+        self._intake = StreamIntake(settings, around.record_filter, progress.shard_id)
+        trouble = _json(progress.trouble)
+        self._lanes = Lanes(
+            settings.parallelization_factor,
+            batch_size=settings.batch_size,
+            window=settings.window,
+            max_bytes=MAX_RECORDS_BYTES if settings.tumbling_window else MAX_EVENT_BYTES,
+            checkpoint=progress.position.sequence_number,
+            resume=trouble.get("lanes"),
+        )
+        self._snapshots: dict[str, Any] = _batches(trouble, settings.parallelization_factor)
+        self._resumes = dict(self._snapshots)
+        for lane in range(settings.parallelization_factor):
+            if (end := BatchPolicy.resume_end(self._resumes.get(str(lane)))) is not None:
+                self._lanes.end_first_batch_at(lane, end)
+        self._windows: Windows | None = None
+        if settings.tumbling_window:
+            self._windows = Windows(
+                settings.tumbling_window,
+                shard_id=progress.shard_id,
+                stream_arn=settings.stream_arn,
+                snapshot=_json(progress.window) or None,
+            )
+        self._busy: dict[int, asyncio.Task[None]] = {}
+        self._quiet_since: float | None = None
+        self._read_to_end = False
+        self._gone: ShardGoneError | None = None
+        self._children: tuple[Shard, ...] = ()
+        self._committing: asyncio.Task[None] | None = None
+        self._committed = progress.position
+        self.last_activity = self._loop.time()
+        """Loop time of the last record read or batch ended."""
+
+    # --- what others may ask
+
+    @property
+    def shard_id(self) -> str:
+        """Which shard it is."""
+        return self._progress.shard_id
+
+    @property
+    def in_flight(self) -> int:
+        """Batches under way."""
+        return len(self._busy)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether everything that is there has been read and resolved."""
+        return (self._reader.caught_up or self._read_to_end) and not self._lanes.outstanding and not self._busy
+
+    @property
+    def progress(self) -> ShardProgress:
+        """Where the shard stands."""
+        return self._progress
+
+    @property
+    def progress_at_end(self) -> ShardProgress:
+        """What to store when the shard is finished."""
+        return replace(self._progress, position=SHARD_END, trouble=None, window=None, updated_at=self._around.wall())
+
+    # --- running
+
+    async def run(self) -> tuple[Shard, ...] | None:
+        """Consume to the end: the children that its last page named. None if the mapping stops first.
+
+        Raises:
+            ShardGoneError: the service does not know the shard (any more).
+        """
+        name = self._around.settings.name
+        position = str(self._progress.position)
+        self._around.telemetry.emit(stream.ShardStarted(mapping=name, shard=self.shard_id, position=position))
+        stopping = self._loop.create_task(self._around.stop.wait())
+        stopping.add_done_callback(lambda _: self._wake.set())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                reading = tasks.create_task(self._read())
+                await self._deliver(tasks)
+                await asyncio.wait([reading])
+        finally:
+            stopping.cancel()
+        if self._gone is not None and not self._around.stop.is_set():
+            raise self._gone
+        return self._children if self._is_finished() and self._gone is None else None
+
+    def _is_finished(self) -> bool:
+        window_open = self._windows is not None and self._windows.is_open
+        return self._read_to_end and not self._lanes.outstanding and not self._busy and not window_open
+
+    # --- reading
+
+    async def _read(self) -> None:
+        """Fill the lanes until the shard ends or the mapping stops, pausing while enough is read ahead."""
+        while await self._has_room():
+            try:
+                page = await self._reader.next_page()
+            except ShardGoneError as error:
+                # What was read ahead is still delivered: nobody can read it again.
+                self._gone = error
+                self._read_to_end = True
+                self._wake.set()
+                return
+            if page is None:
+                return
+            self._take_in(page)
+            if page.next_iterator is None:
+                self._children = page.children
+                self._read_to_end = True
+                self._wake.set()
+                return
+
+    async def _has_room(self) -> bool:
+        while self._lanes.outstanding_bytes >= READ_AHEAD_BYTES and not self._around.stop.is_set():
+            self._room.clear()
+            await self._room.wait()
+        return not self._around.stop.is_set()
+
+    def _take_in(self, page: Page) -> None:
+        records: list[Record] = []
+        unmatched = 0
+        last: str | None = None
+        for raw in page.records:
+            admitted = self._intake.admit(raw)
+            if isinstance(admitted, str):
+                unmatched += 1
+                last = admitted
+                self._lanes.add(records)
+                records = []
+                self._lanes.skip_to(admitted)
+            else:
+                last = admitted.id
+                records.append(admitted)
+        self._lanes.add(records)
+        name = self._around.settings.name
+        if last is not None:
+            self._reader.went_past(last)
+            self.last_activity = self._loop.time()
+            self._around.telemetry.emit(say.RecordsReceived(mapping=name, records=len(page.records)))
+        if unmatched:
+            self._around.telemetry.emit(say.RecordFiltered(mapping=name, records=unmatched, ids=()))
+            self._commit_in_background()
+        if self._reader.caught_up and self._quiet_since is None:
+            self._quiet_since = self._around.wall()
+        elif not self._reader.caught_up:
+            self._quiet_since = None
+        self._wake.set()
+
+    # --- delivering
+
+    async def _deliver(self, tasks: asyncio.TaskGroup) -> None:
+        """Start a batch on every lane that has one due, until the shard is finished or the mapping stops."""
+        while not self._around.stop.is_set() and not self._is_finished():
+            self._wake.clear()
+            deadlines: list[float] = []
+            for lane in range(self._lanes.factor):
+                if lane in self._busy:
+                    continue
+                if (deadline := self._start(tasks, lane)) is not None:
+                    deadlines.append(deadline)
+            if self._is_finished():
+                break
+            await self._sleep_until(min(deadlines, default=None))
+        self._wake.set()
+        self._room.set()
+        while self._busy:
+            await asyncio.wait(list(self._busy.values()))
+        if self._committing is not None:
+            await self._committing
+
+    def _start(self, tasks: asyncio.TaskGroup, lane: int) -> float | None:
+        """Start what is due on a free lane; else when to look again (loop time)."""
+        now = self._loop.time()
+        if self._windows is not None:
+            ended = self._read_to_end and not self._lanes.outstanding
+            final = self._windows.due(
+                self._around.wall(),
+                next_record=self._lanes.front(lane),
+                quiet_since=self._quiet_since,
+                shard_ended=ended,
+            )
+            if final is not None:
+                self._busy[lane] = tasks.create_task(self._run_final(lane, final))
+                return None
+        batch = self._lanes.take(lane, now, joins=None if self._windows is None else self._windows.joins)
+        if batch is not None:
+            self._busy[lane] = tasks.create_task(self._run_batch(lane, batch))
+            return None
+        due = self._lanes.due(lane)
+        if self._windows is not None and (at := self._windows.due_at(self._quiet_since)) is not None:
+            due = min(due if due is not None else math.inf, now + max(0.0, at - self._around.wall()))
+        # A lane that says "at once" but gave nothing waits for more records, which wake us anyhow.
+        return due if due is not None and due > now else None
+
+    async def _sleep_until(self, deadline: float | None) -> None:
+        timer = None if deadline is None else self._loop.call_at(deadline, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    async def _run_batch(self, lane: int, batch: Batch) -> None:
+        try:
+            await Delivery(
+                self._around,
+                self.shard_id,
+                batch.records,
+                progress=_LaneProgress(self, lane),
+                options=self._around.settings.policy,
+                cut=batch.cut,
+                resume=self._resumes.pop(str(lane), None),
+            ).run()
+        finally:
+            self._ended(lane)
+
+    async def _run_final(self, lane: int, final: Final) -> None:
+        try:
+            await self._close_window(final)
+        finally:
+            self._ended(lane)
+
+    def _ended(self, lane: int) -> None:
+        del self._busy[lane]
+        self.last_activity = self._loop.time()
+        self._lanes.batch_ended(lane, self.last_activity)
+        self._wake.set()
+
+    # --- tumbling windows
+
+    async def _close_window(self, final: Final) -> bool:
+        """Drive a window's final invocation through the failure rules; True when the window is closed."""
+        options = replace(self._around.settings.policy, bisect=False, report_batch_item_failures=False)
+        return await Delivery(
+            self._around,
+            self.shard_id,
+            [final.stand_in],
+            progress=_FinalProgress(self, final),
+            options=options,
+            cut="window",
+            resume=self._resumes.pop(_FINAL, None),
+        ).run()
+
+    async def window_for(self, first: Record) -> WindowFields | None:
+        """The window of the next invocation; closes the one before it where that is due."""
+        if self._windows is None:
+            return None
+        while (final := self._windows.due(self._around.wall(), next_record=first)) is not None:
+            if not await self._close_window(final):
+                raise StoppedError
+        return self._windows.fields()
+
+    async def window_moved(self, *, closed: bool, snapshot: Any) -> None:
+        """A window's final invocation succeeded or was given up, or failed and will be tried again."""
+        if closed and self._windows is not None:
+            self._windows.closed()
+        self._remember(_FINAL, None if closed else snapshot)
+        await self.commit()
+
+    # --- progress
+
+    async def moved(self, lane: int, resolved: Sequence[Record], *, state: bytes | None, snapshot: Any) -> None:
+        """Something has happened to a lane's batch; returns when it would survive a kill."""
+        if resolved:
+            if self._windows is not None:
+                self._windows.resolved(resolved, state=state)
+            self._lanes.resolve(record.id for record in resolved)
+            if self._lanes.outstanding_bytes < READ_AHEAD_BYTES:
+                self._room.set()
+        self._remember(str(lane), snapshot)
+        await self.commit()
+
+    def _remember(self, key: str, snapshot: Any) -> None:
+        if snapshot is None:
+            self._snapshots.pop(key, None)
+        else:
+            self._snapshots[key] = snapshot
+
+    def _trouble(self) -> str | None:
+        """What a restart has to know of lanes that are ahead, and of batches that fail."""
+        lanes = self._lanes.snapshot()
+        if lanes is None and not self._snapshots:
+            return None
+        return json.dumps({"lanes": lanes, "batches": self._snapshots})
+
+    async def commit(self) -> None:
+        """Store where the shard stands now; waits, and says so, while the store cannot."""
+        checkpoint = self._lanes.checkpoint
+        position = self._progress.position if checkpoint is None else Position.after(checkpoint)
+        self._progress = replace(
+            self._progress,
+            position=position,
+            trouble=self._trouble(),
+            window=None if self._windows is None else json.dumps(self._windows.snapshot()),
+            updated_at=self._around.wall(),
+        )
+        around = self._around
+        if not await keep(around, self._identity, self._progress):
+            return
+        if position != self._committed:
+            self._committed = position
+            around.telemetry.emit(
+                stream.CheckpointCommitted(mapping=around.settings.name, shard=self.shard_id, position=str(position))
+            )
+
+    def _commit_in_background(self) -> None:
+        """Filtered records move the checkpoint though nothing is delivered; that may be stored a little later."""
+        if self._committing is None or self._committing.done():
+            self._committing = self._loop.create_task(self.commit())
+
+
+class _LaneProgress:
+    """The shard's ear for the batches of one lane."""
+
+    def __init__(self, shard: ShardConsumer, lane: int) -> None:
+        self._shard = shard
+        self._lane = lane
+
+    async def moved(self, resolved: Sequence[Record], *, state: bytes | None, snapshot: dict[str, Any] | None) -> None:
+        await self._shard.moved(self._lane, resolved, state=state, snapshot=snapshot)
+
+    async def before_invoke(self, first: Record) -> WindowFields | None:
+        return await self._shard.window_for(first)
+
+
+class _FinalProgress:
+    """The shard's ear for a window's final invocation, whose only record stands for the window."""
+
+    def __init__(self, shard: ShardConsumer, final: Final) -> None:
+        self._shard = shard
+        self._final = final
+
+    async def moved(self, resolved: Sequence[Record], *, state: bytes | None, snapshot: dict[str, Any] | None) -> None:  # noqa: ARG002 - the state of a closed window is dropped
+        await self._shard.window_moved(closed=bool(resolved), snapshot=snapshot)
+
+    async def before_invoke(self, first: Record) -> WindowFields | None:  # noqa: ARG002 - no record is sent
+        return self._final.fields
+
+
+def _json(text: str | None) -> dict[str, Any]:
+    """What was stored; a text that is damaged or no object counts as nothing."""
+    try:
+        value = json.loads(text) if text else {}
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _batches(trouble: dict[str, Any], factor: int) -> dict[str, Any]:
+    """The stored snapshots by lane; of another factor the keys lie in other lanes, so only those of one lane fit."""
+    stored = trouble.get("batches")
+    lanes = trouble.get("lanes")
+    known = lanes.get("factor", 1) if isinstance(lanes, dict) else None
+    if not isinstance(stored, dict) or (known is not None and known != factor):
+        return {}
+    keys = {str(lane) for lane in range(factor)} | {_FINAL}
+    return {key: snapshot for key, snapshot in stored.items() if key in keys}

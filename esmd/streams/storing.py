@@ -1,0 +1,40 @@
+"""Storing progress: it waits, and says so, while the state store cannot."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from esmd.state.errors import OtherStreamError, PositionMovedBackError, StateError
+
+if TYPE_CHECKING:
+    from esmd.state.protocol import ShardProgress, StreamIdentity
+    from esmd.streams.settings import Surroundings
+
+
+async def keep(around: Surroundings, identity: StreamIdentity, *progress: ShardProgress) -> bool:
+    """Store progress; returns when it would survive a kill. False if the mapping stopped before it could be stored.
+
+    A full disk or a file that has become read-only holds the mapping up until it is mended: going on without would
+    deliver everything since again after a restart, and nobody would know.
+
+    Raises:
+        PositionMovedBackError: a defect of the caller.
+        OtherStreamError: the stream was replaced under way.
+    """
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            await around.store.save(around.settings.name, identity, *progress)
+        except (PositionMovedBackError, OtherStreamError):
+            raise
+        except StateError as error:
+            around.trouble.failed(type(error).__name__, str(error), loop.time(), passing=False)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(around.trouble.retry_at):
+                    await around.stop.wait()
+            if around.stop.is_set():
+                return False
+        else:
+            return True
