@@ -154,7 +154,8 @@ class DynamoDbMapping(StreamMapping):
     source: ClassVar[StreamKind] = "dynamodb"
 
     event_source_arn: Annotated[str, api("EventSourceArn", "Stream"), AfterValidator(_dynamodb), arn_of("dynamodb")]
-    """The table's stream: `arn:aws:dynamodb:REGION:ACCOUNT:table/NAME/stream/LABEL`, the table's `LatestStreamArn`."""
+    """The table's stream: `arn:aws:dynamodb:REGION:ACCOUNT:table/NAME/stream/LABEL`, the table's `LatestStreamArn`.
+    Beyond AWS: the label `latest` stands for whichever that is."""
     starting_position: Annotated[
         Literal["TRIM_HORIZON", "LATEST"],
         api("StartingPosition"),

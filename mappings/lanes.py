@@ -55,10 +55,11 @@ class _Entry:
     """A record that holds the checkpoint back.
 
     `through` is how far the checkpoint goes once it is resolved: past the skipped records behind it, which
-    therefore need no entries of their own.
+    therefore need no entries of their own. `text` is the same as the stream spells it: some pad with zeros.
     """
 
     through: int
+    text: str
     size: int
     lane: int
     number: int
@@ -103,6 +104,8 @@ class Lanes:
         self._batch_size = batch_size
         self._checkpoint = -1 if checkpoint is None else int(checkpoint)
         self._last = self._checkpoint
+        self._checkpoint_text = checkpoint
+        self._last_text = checkpoint
         self._known = _positions(resume, factor)
         self._lanes = [
             _Lane(Batcher(batch_size=batch_size, window=window, max_bytes=max_bytes), max(self._checkpoint, position))
@@ -120,12 +123,12 @@ class Lanes:
     @property
     def checkpoint(self) -> str | None:
         """Everything up to this sequence number is resolved; None while nothing is. Never goes back."""
-        return None if self._checkpoint < 0 else str(self._checkpoint)
+        return self._checkpoint_text
 
     @property
     def last_read(self) -> str | None:
         """The highest sequence number that came in: reading goes on after it when an iterator is lost."""
-        return None if self._last < 0 else str(self._last)
+        return self._last_text
 
     @property
     def outstanding(self) -> int:
@@ -148,9 +151,9 @@ class Lanes:
             if self._known is not None and number <= self._known[lane_number]:
                 self.skip(record)
                 continue
-            self._last = max(self._last, number)
+            self._read_to(record.id, number)
             lane = self._lanes[lane_number]
-            entry = _Entry(self._last, record.size, lane_number, number)
+            entry = _Entry(self._last, self._last_text or record.id, record.size, lane_number, number)
             self._log.append(entry)
             if self._factor > 1:
                 lane.entries.append(entry)
@@ -166,11 +169,16 @@ class Lanes:
 
     def skip_to(self, sequence_number: str) -> None:
         """Resolve what was read up to here and not added, such as records that no filter matches."""
-        self._last = max(self._last, int(sequence_number))
+        self._read_to(sequence_number, int(sequence_number))
+        text = self._last_text or sequence_number
         if self._log:
-            self._log[-1].through = self._last
+            self._log[-1].through, self._log[-1].text = self._last, text
         else:
-            self._checkpoint = self._last
+            self._checkpoint, self._checkpoint_text = self._last, text
+
+    def _read_to(self, text: str, number: int) -> None:
+        if number > self._last:
+            self._last, self._last_text = number, text
 
     def front(self, lane: int = 0) -> Record | None:
         """The oldest record of a lane that was not taken yet."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
+from esmd.pollers.errors import Failure, Kind, SourceError
 from esmd.pollers.streams import (
     TRIM_HORIZON,
     Page,
@@ -41,6 +42,9 @@ LIST_PAGE = 100
 RETENTION = 24 * 3600.0
 """How long the service keeps every record, in seconds; it is not configurable."""
 
+LATEST_LABEL = "latest"
+"""Stands for the label of a table's latest stream, which nobody knows before the table is made."""
+
 _FROM = "from:"
 
 
@@ -52,9 +56,15 @@ class BotoDynamoStreams:
         self._arn = stream_arn
         self._region = region
         self._one_client: Any = None
+        table, _, label = stream_arn.partition("/stream/")
+        self._table = table if label == LATEST_LABEL else None
 
     async def describe(self) -> StreamInfo:
-        """See `StreamApi.describe`."""
+        """See `StreamApi.describe`. The label `latest` is looked up anew each time: switching the stream off and on
+        makes another one.
+        """
+        if self._table is not None:
+            self._arn = await self._latest(self._table)
         found = await self._describe_page("describe", Limit=1)
         return StreamInfo(
             arn=found.get("StreamArn") or self._arn,
@@ -62,6 +72,19 @@ class BotoDynamoStreams:
             retention=RETENTION,
             status=found.get("StreamStatus", "ENABLED"),
         )
+
+    async def _latest(self, table_arn: str) -> str:
+        """The ARN of a table's latest stream."""
+        name = table_arn.rpartition("/")[2]
+        try:
+            client, _ = await self._clients.client("dynamodb", self._region)
+            answer = await client.describe_table(TableName=name)
+        except Exception as error:
+            raise stream_failure(error, "describe", stream_arn=f"{table_arn}/stream/{LATEST_LABEL}") from error
+        arn: str | None = answer["Table"].get("LatestStreamArn")
+        if not arn:
+            raise SourceError(Failure(Kind.RECONFIGURE, "StreamDisabled", f"the table {name} has no stream"))
+        return arn
 
     async def list_shards(self) -> list[Shard]:
         """See `StreamApi.list_shards`."""

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from esmd.assembly import Assembly, RunOptions, make_clients
+from esmd.assembly import SERVICES, Assembly, RunOptions, make_clients, place_of
 from esmd.cli.exits import Exit
 from esmd.config import aws
+from esmd.config.schema import StreamMapping
 from esmd.observe import logging
 from esmd.observe.statistics import Statistics
 from esmd.observe.telemetry import Broadcast
 from esmd.shutdown import Shutdown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from esmd.config.schema import Config
     from esmd.observe.telemetry import Telemetry
     from esmd.pollers.localstack import LocalStackClients
+    from esmd.state.protocol import StateStore
 
     Companion = Callable[[Config, LocalStackClients, Telemetry], AbstractAsyncContextManager[None]]
 
@@ -54,15 +57,27 @@ async def refuse_remote(config: Config, clients: LocalStackClients, *, allow_rem
     """
     if allow_remote or config.aws.allow_remote:
         return
-    for region in sorted({mapping.queue.region for mapping in config.mappings.values() if mapping.enabled}):
+    for service, region in sorted(_services(config)):
         try:
-            client, connection = await clients.client("sqs", region)
+            client, connection = await clients.client(service, region)
         except Exception as error:
-            raise _Refusal(f"cannot make an SQS client for {region}: {error}") from error
+            raise _Refusal(f"cannot make a client of {service} for {region}: {error}") from error
         # Without an endpoint of ours, a profile may still name one: ask what botocore made of it.
         url = connection.endpoint_url or (None if _is_aws(client.meta.endpoint_url) else client.meta.endpoint_url)
         if (text := aws.remote_refusal(url)) is not None:
-            raise _Refusal(text)
+            raise _Refusal(text if service == "sqs" else f"{service}: {text}")
+
+
+def _services(config: Config) -> set[tuple[str, str]]:
+    """Every service and region that the enabled mappings call."""
+    found = set()
+    for mapping in config.mappings.values():
+        if mapping.enabled:
+            region, _ = place_of(mapping)
+            found.add((SERVICES[mapping.source], region))
+            if isinstance(mapping, StreamMapping) and mapping.on_failure is not None:
+                found.add((mapping.on_failure.service, mapping.on_failure.region or region))
+    return found
 
 
 def _is_aws(url: str) -> bool:
@@ -83,19 +98,31 @@ async def launch(
     allow_remote: bool = False,
     environ: Mapping[str, str] = os.environ,
     companion: Companion | None = None,
+    state: StateStore | None = None,
 ) -> Exit:
-    """Run the daemon until it ends; `companion` runs beside it, inside the same clients and signals."""
+    """Run the daemon until it ends.
+
+    Args:
+        config: validated.
+        options: of the command line.
+        log: how lines are written.
+        allow_remote: allow endpoints that are not local.
+        environ: the environment that decides on endpoints and paths.
+        companion: runs beside the daemon, inside the same clients and signals.
+        state: where stream mappings keep their progress; None for the file that the configuration names.
+    """
     statistics = Statistics()
     telemetry = Broadcast(logging.configure(log_format=log.log_format, level=log.level), statistics.sink)
     shutdown = Shutdown()
     with shutdown.signals():
-        async with make_clients(config.aws, environ) as clients:
+        async with make_clients(config.aws, environ) as clients, _state(config, options, state) as store:
             await refuse_remote(config, clients, allow_remote=allow_remote)
             assembly = Assembly(
                 config,
                 options=options,
                 clients=clients,
                 environ=environ,
+                store=store,
                 telemetry=telemetry,
                 statistics=statistics,
                 shutdown=shutdown,
@@ -104,6 +131,26 @@ async def launch(
                 return await assembly.daemon().run()
             async with companion(config, clients, telemetry):
                 return await assembly.daemon().run()
+
+
+@contextlib.asynccontextmanager
+async def _state(config: Config, options: RunOptions, given: StateStore | None) -> AsyncIterator[StateStore | None]:
+    """The state store, open; None where no mapping needs one, so that no file is made for nothing."""
+    needed = any(isinstance(mapping, StreamMapping) and mapping.enabled for mapping in options.chosen(config))
+    if given is not None or not needed:
+        yield given
+        return
+    from esmd.state.errors import StateError  # noqa: PLC0415
+    from esmd.state.sqlite import SqliteStateStore, default_path  # noqa: PLC0415
+
+    try:
+        store = await SqliteStateStore.open(config.state.path or default_path(os.environ))
+    except StateError as error:
+        raise click.ClickException(f"{error.message} ({error.hint})") from error
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 def run_to_exit(main: Coroutine[Any, Any, Exit]) -> NoReturn:

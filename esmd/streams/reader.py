@@ -92,8 +92,9 @@ class ShardReader:
         self._call: Call = "iterator"
         async with self._around.calls:
             if self._iterator is None:
-                self._iterator = await api.iterator(self._shard_id, self._first or self._position)
-                self._first = None
+                # Asked for once: after a failure the lasting form of the position is sought, or records were skipped.
+                where, self._first = self._first or self._position, None
+                self._iterator = await api.iterator(self._shard_id, where)
             self._call = "read"
             return await api.read(self._iterator, self._around.settings.read_limit)
 

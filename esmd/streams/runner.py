@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from esmd.observe import mapping_events as say
@@ -46,6 +47,7 @@ class StreamRunner:
 
     def __init__(self, around: Surroundings) -> None:
         self._around = around
+        self._configured_arn = around.settings.stream_arn
         self._loop = asyncio.get_running_loop()
         self._consumers: dict[str, ShardConsumer] = {}
         self._stored: dict[str, ShardProgress] = {}
@@ -96,7 +98,7 @@ class StreamRunner:
         around = self._around
         try:
             info = await around.api.describe()
-            identity = StreamIdentity(around.settings.stream_arn, info.created_at)
+            identity = StreamIdentity(self._configured_arn, info.created_at)
             forgotten = await around.store.begin(around.settings.name, identity)
             stored = await around.store.load(around.settings.name, identity.arn)
         except (SourceError, StateError) as error:
@@ -113,6 +115,8 @@ class StreamRunner:
             )
         self._stored = dict(stored.shards) if stored is not None else {}
         self._first = {}
+        # A table's stream may be named by the label `latest`; events and failure records name the real one.
+        self._around = replace(around, settings=replace(around.settings, stream_arn=info.arn))
         return identity
 
     async def _consume(self, identity: StreamIdentity) -> None:
@@ -163,35 +167,47 @@ class StreamRunner:
                     raise _StreamReplacedError
                 before = around.wall()
                 shards = await around.api.list_shards()
-            listed = graph.listed(shards)
-            if listed.forgotten:
-                await around.store.forget(around.settings.name, identity, listed.forgotten)
         except (SourceError, StateError) as error:
             await self._failed(error)
             return False
         around.trouble.passed(self._loop.time())
+        listed = graph.listed(shards)
+        if not await self._store_new(listed.discovered, identity, before):
+            return False
         for shard_id in listed.lost:
             around.telemetry.emit(stream.ShardLost(mapping=around.settings.name, shard=shard_id))
-        for shard_id in listed.forgotten:
-            self._stored.pop(shard_id, None)
-        await self._store_new(listed.discovered, identity, before)
+        if listed.forgotten:
+            await self._forget(listed.forgotten, identity)
         if not self._said_enabled:
             self._said_enabled = True
             self._say_enabled(len(graph))
         self.tried.set()
         return True
 
+    async def _forget(self, shard_ids: Iterable[str], identity: StreamIdentity) -> None:
+        """Drop what is stored of vanished shards. If that fails, they are found missing again after a restart."""
+        for shard_id in shard_ids:
+            self._stored.pop(shard_id, None)
+        try:
+            await self._around.store.forget(self._around.settings.name, identity, shard_ids)
+        except OtherStreamError:
+            raise
+        except StateError as error:
+            self._around.trouble.failed(type(error).__name__, str(error), self._loop.time(), passing=False)
+
     async def _store_new(
         self, discovered: Iterable[Discovery], identity: StreamIdentity, before: float, *more: ShardProgress
-    ) -> None:
-        """Store where new shards begin, all in one commit, before any is read.
+    ) -> bool:
+        """Store where new shards begin, all in one commit, before any is read. False if the mapping stopped first.
 
         `LATEST` is stored as the time it was asked for: asked for again after a restart, it would skip what came between.
         """
         new = [self._new_progress(found, before) for found in discovered]
         if new or more:
-            await keep(self._around, identity, *new, *more)
+            if not await keep(self._around, identity, *new, *more):
+                return False
             self._stored.update((progress.shard_id, progress) for progress in (*new, *more))
+        return True
 
     def _new_progress(self, found: Discovery, before: float) -> ShardProgress:
         around = self._around
@@ -241,7 +257,8 @@ class StreamRunner:
     ) -> None:
         """Store a shard's end together with its children: neither without the other."""
         discovered = graph.ended(consumer.shard_id, children)
-        await self._store_new(discovered, identity, self._around.wall(), consumer.progress_at_end)
+        if not await self._store_new(discovered, identity, self._around.wall(), consumer.progress_at_end):
+            return
         self._around.telemetry.emit(
             stream.ShardFinished(
                 mapping=self._around.settings.name,
