@@ -264,7 +264,8 @@ class Lanes:
                     lane.position = max(lane.position, lane.entries.popleft().number)
         before = self._checkpoint
         while self._log and self._log[0].resolved:
-            self._checkpoint = self._log.popleft().through
+            entry = self._log.popleft()
+            self._checkpoint, self._checkpoint_text = entry.through, entry.text
         return self._checkpoint > before
 
     def snapshot(self) -> dict[str, Any] | None:

@@ -60,8 +60,9 @@ class BotoDynamoStreams:
         self._table = table if label == LATEST_LABEL else None
 
     async def describe(self) -> StreamInfo:
-        """See `StreamApi.describe`. The label `latest` is looked up anew each time: switching the stream off and on
-        makes another one.
+        """See `StreamApi.describe`.
+
+        The label `latest` is looked up anew each time: switching the stream off and on makes another one.
         """
         if self._table is not None:
             self._arn = await self._latest(self._table)
@@ -77,7 +78,7 @@ class BotoDynamoStreams:
         """The ARN of a table's latest stream."""
         name = table_arn.rpartition("/")[2]
         try:
-            client, _ = await self._clients.client("dynamodb", self._region)
+            client, _ = await self._clients.client("dynamodb", self._region, raw=True)
             answer = await client.describe_table(TableName=name)
         except Exception as error:
             raise stream_failure(error, "describe", stream_arn=f"{table_arn}/stream/{LATEST_LABEL}") from error

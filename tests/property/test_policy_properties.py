@@ -9,7 +9,7 @@ import json
 
 from hypothesis import note
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from esmd.mappings.commands import Discard, Finished, Invoke, Processed, Wait
 from esmd.mappings.outcomes import Rejected, Throttled, Unreachable
@@ -19,14 +19,26 @@ from support.policy_lab import ERROR, OK, ids, naming, options, record
 
 RETRIES = st.sampled_from([-1, 0, 1, 3])
 AGES = st.sampled_from([-1, 60])
+KEYS = st.lists(st.sampled_from("ab"), min_size=1, max_size=9)
+ARRIVALS = 60
+OUTCOMES = ["error", "error", "error", "names", "nonsense", "rejected", "throttled", "unreachable", "ok"]
+INVOCATIONS = st.lists(
+    st.tuples(
+        st.sampled_from(OUTCOMES),
+        st.sets(st.integers(0, 8), min_size=1, max_size=3),
+        st.sampled_from([0.0, 0.0, 0.5, 20.0]),
+    ),
+    min_size=1,
+    max_size=10,
+)
 REJECTED = Rejected("RequestTooLargeException", "7 MB")
 
 
 class Batch(RuleBasedStateMachine):
     @initialize(
-        keys=st.lists(st.sampled_from("ab"), min_size=1, max_size=9),
+        keys=KEYS,
         first=st.integers(1, 97),
-        arrivals=st.lists(st.integers(0, 100), min_size=20, max_size=20),
+        arrivals=st.lists(st.integers(0, 100), min_size=ARRIVALS, max_size=ARRIVALS),
         sorted_arrivals=st.booleans(),
         retries=RETRIES,
         age=AGES,
@@ -81,12 +93,14 @@ class Batch(RuleBasedStateMachine):
 
     # --- what the shell does
 
-    @rule(
-        outcome=st.sampled_from(["ok", "error", "error", "rejected", "throttled", "unreachable", "names", "nonsense"]),
-        named=st.sets(st.integers(0, 8), min_size=1),
-        duration=st.sampled_from([0.0, 0.5, 20.0]),
-    )
-    def go_on(self, outcome, named, duration):
+    @rule(invocations=INVOCATIONS)
+    def go_on(self, invocations):
+        for outcome, named, duration in invocations:
+            while not self.step(outcome, named, duration):
+                self.the_checkpoint_is_monotone_and_passes_no_unresolved_record()
+
+    def step(self, outcome, named, duration):
+        """Carry out one command; whether it was an invocation, or nothing is left to do."""
         command = self.policy.next(self.monotonic, self.epoch)
         assert self.policy.next(self.monotonic, self.epoch) == command
         note(f"at {self.epoch}: {command}")
@@ -100,6 +114,16 @@ class Batch(RuleBasedStateMachine):
                 self.pass_time(until - self.monotonic)
             case Finished():
                 assert self.pending() == []
+        return isinstance(command, Invoke | Finished)
+
+    @precondition(lambda self: self.policy.next(self.monotonic, self.epoch) == Finished())
+    @rule(keys=KEYS)
+    def next_batch(self, keys):
+        """The shard goes on behind the checkpoint."""
+        before = len(self.source)
+        for key in keys[: ARRIVALS - before]:
+            self.write(key)
+        self.start([each.id for each in self.source[before:]], None)
 
     def deliver(self, sent, outcome, named, duration):
         pending = self.pending()
@@ -151,7 +175,6 @@ class Batch(RuleBasedStateMachine):
         self.policy.discarded()
         self.settle(numbers, "discarded")
 
-    @rule(seconds=st.sampled_from([0.1, 1.0, 30.0]))
     def pass_time(self, seconds):
         self.monotonic += seconds
         self.epoch += seconds
@@ -197,7 +220,7 @@ class Batch(RuleBasedStateMachine):
         outcome = "ok" if self.retries < 0 and self.age < 0 else "error"
         steps = 0
         while self.pending():
-            self.go_on(outcome, {0}, 0.0)
+            self.step(outcome, {0}, 0.0)
             self.the_checkpoint_is_monotone_and_passes_no_unresolved_record()
             steps += 1
             assert steps < 1_000, "the batch does not come to an end"

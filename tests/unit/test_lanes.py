@@ -374,3 +374,15 @@ def test_lanes_do_not_hold_on_to_what_is_resolved():
     assert (lanes.outstanding, lanes.outstanding_bytes, lanes.checkpoint) == (0, 0, "1000")
     assert not lanes._log
     assert not any(lane.entries or lane.waiting for lane in lanes._lanes)
+
+
+def test_positions_are_spelled_as_the_stream_spells_them():
+    """MiniStack pads its numbers with zeros, and knows them in no other form."""
+    lanes = Lanes(1, batch_size=10, window=0, checkpoint="0007")
+    assert lanes.checkpoint == "0007"
+    lanes.add([rec("0008")])
+    lanes.skip_to("0009")
+    assert lanes.last_read == "0009"
+    lanes.take(0, 0.0)
+    lanes.resolve(["0008"])
+    assert lanes.checkpoint == "0009"
