@@ -25,8 +25,8 @@ $(READY): pyproject.toml constraints.txt
 setup: $(READY) ## Make the virtual environment (every other target does it too)
 
 .PHONY: run
-run: $(READY) ## Show an SQS mapping at work, on an AWS of its own (Ctrl-C ends it)
-	@$(BIN)/esmd dev examples/quickstart/esmd.yaml --traffic examples/quickstart/traffic.jsonl $(ARGS)
+run: $(READY) ## Show mappings at work, on an AWS of their own (Ctrl-C ends it)
+	@$(BIN)/esmd dev examples/quickstart --traffic examples/quickstart/traffic.jsonl $(ARGS)
 
 .PHONY: test
 test: $(READY) servers check ## Check the code and run every test but the slow ones

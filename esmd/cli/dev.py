@@ -34,8 +34,8 @@ _POLL_SECONDS = 1
     is_flag=False,
     flag_value="",
     metavar="[FILE]",
-    help="Send sample messages: the JSON lines of FILE once, or made-up orders to every queue for ever. "
-    'A line is {"queue": NAME, "body": TEXT or JSON, "group": ID}.',
+    help="Send sample records: the JSON lines of FILE once, or made-up orders to every source for ever. "
+    'A line is {"queue" or "stream" or "table": NAME, "body": TEXT or JSON, "key": TEXT}.',
 )
 def command(
     *,
@@ -52,12 +52,13 @@ def command(
     r"""Run the mappings of CONFIG against an AWS of their own.
 
     Unless an endpoint is configured (aws.endpoint_url, AWS_ENDPOINT_URL, LOCALSTACK_HOST), an emulator is started on a
-    free port of this machine and ended with the daemon. Queues that CONFIG names and the endpoint lacks are created,
-    each with a dead-letter queue. Never use it on an endpoint whose queues are not yours to create.
+    free port of this machine and ended with the daemon. Queues, streams, tables and on-failure destinations that CONFIG
+    names and the endpoint lacks are created; a table's stream is named by the label `latest`. Positions in streams of the
+    emulator are kept in memory only, since they end with it.
 
     \b
     Examples:
-      esmd dev examples/quickstart/esmd.yaml --traffic examples/quickstart/traffic.jsonl
+      esmd dev examples/quickstart --traffic examples/quickstart/traffic.jsonl
       esmd dev --traffic --exit-when-idle 5s
       LOCALSTACK_HOST=127.0.0.1:4566 esmd dev
     """
@@ -81,6 +82,7 @@ async def _dev(config: Config, options: RunOptions, *, log: LogOptions, traffic:
     from esmd.config import aws  # noqa: PLC0415
     from esmd.dev.companion import DevOptions, beside  # noqa: PLC0415
     from esmd.dev.traffic import read_samples  # noqa: PLC0415
+    from esmd.state.memory import MemoryStateStore  # noqa: PLC0415
     from esmd.testing.embedded import EmbeddedAws, EmulatorMissingError  # noqa: PLC0415
 
     samples = read_samples(Path(traffic)) if traffic else []
@@ -95,4 +97,7 @@ async def _dev(config: Config, options: RunOptions, *, log: LogOptions, traffic:
                 raise click.ClickException(str(error)) from error
             environ = {**environ, "AWS_ENDPOINT_URL": url}
         chosen = DevOptions(endpoint_url=url, embedded=embedded, samples=samples, made_up=traffic == "")
-        return await launch(config, options, log=log, environ=environ, companion=partial(beside, options=chosen))
+        state = MemoryStateStore() if embedded and config.state.path is None else None
+        return await launch(
+            config, options, log=log, environ=environ, companion=partial(beside, options=chosen), state=state
+        )

@@ -1,4 +1,4 @@
-"""What runs beside the daemon in `esmd dev`: queues are made first, then traffic is sent and dead letters watched."""
+"""What runs beside the daemon in `esmd dev`: sources are made first, then traffic is sent and dead letters watched."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from esmd.dev.dead_letters import watch
 from esmd.dev.events import DevChoreFailed, DevEndpoint
-from esmd.dev.queues import create_missing
+from esmd.dev.sources import Maker
 from esmd.dev.traffic import make_up, send_samples
 from esmd.pollers.errors import classify
 
@@ -46,24 +46,24 @@ class DevOptions:
 async def beside(
     config: Config, clients: LocalStackClients, telemetry: Telemetry, *, options: DevOptions
 ) -> AsyncIterator[None]:
-    """Make the queues, then run the chores until the daemon has ended.
+    """Make the sources, then run the chores until the daemon has ended.
 
     Raises:
         click.ClickException: the queues cannot be made; the text says why.
     """
     telemetry.emit(DevEndpoint(endpoint_url=options.endpoint_url, embedded=options.embedded))
     try:
-        queues = await create_missing(config, clients, telemetry)
+        sources = await Maker(clients, telemetry).make_all(config)
     except (BotoCoreError, ClientError) as error:
         why = classify(error)
         raise click.ClickException(
             f"the queues cannot be made at {options.endpoint_url}: {why.code}: {why.message}"
         ) from error
-    chores: dict[str, Coroutine[None, None, None]] = {"dead letters": watch(queues, clients, telemetry)}
+    chores: dict[str, Coroutine[None, None, None]] = {"dead letters": watch(sources.queues, clients, telemetry)}
     if options.samples:
-        chores["traffic"] = send_samples(options.samples, queues, clients, telemetry)
+        chores["traffic"] = send_samples(options.samples, sources, clients, telemetry)
     if options.made_up:
-        chores["made-up traffic"] = make_up(queues, clients, telemetry)
+        chores["made-up traffic"] = make_up(sources, clients, telemetry)
     tasks = [asyncio.create_task(_say_failure(name, chore, telemetry)) for name, chore in chores.items()]
     try:
         yield

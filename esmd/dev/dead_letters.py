@@ -12,7 +12,7 @@ from esmd.dev.events import DevDeadLetters
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from esmd.dev.queues import DevQueue
+    from esmd.dev.sources import DevQueue
     from esmd.observe.telemetry import Telemetry
     from esmd.pollers.localstack import LocalStackClients
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from esmd.observe.events import Event, Level
 
@@ -30,11 +30,11 @@ class DevQueueCreated(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DevTrafficSent(Event):
-    """Sample messages were sent."""
+    """Sample records were sent to a queue, stream or table."""
 
     name: ClassVar[str] = "dev.traffic_sent"
-    queue: str
-    messages: int
+    source: str
+    records: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,3 +67,12 @@ class DevChoreFailed(Event):
     chore: str
     error_type: str
     error_message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevSourceCreated(Event):
+    """A stream, table or on-failure destination that the configuration names and the endpoint lacked."""
+
+    name: ClassVar[str] = "dev.source_created"
+    kind: Literal["stream", "table", "destination"]
+    source: str

@@ -1,113 +1,162 @@
-"""Sends sample messages: those of a file, or made-up orders."""
+"""Sends sample records: those of a file, or made-up orders."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
 from dataclasses import dataclass
 from itertools import count, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from esmd.dev.events import DevTrafficSent, DevTrafficSkipped
+from esmd.dev.events import DevTrafficSent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from esmd.dev.queues import DevQueue
+    from esmd.dev.sources import DevQueue, DevSources
     from esmd.observe.telemetry import Telemetry
     from esmd.pollers.localstack import LocalStackClients
 
 _MADE_UP_PERIOD = 2.0
 _MADE_UP_AT_ONCE = 5
 
+Kind = Literal["queue", "stream", "table"]
+FORM = '{"queue" or "stream" or "table": NAME, "body": TEXT or JSON, "key": TEXT}'
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A message to send."""
+    """A record to send.
 
-    queue: str
+    Attributes:
+        kind: of the source.
+        source: its name.
+        body: a queue's message or a stream's data; for a table the item as JSON.
+        key: message group of a FIFO queue, partition key of a stream, `id` of an item.
+    """
+
+    kind: Kind
+    source: str
     body: str
-    group: str | None
+    key: str
 
 
 def read_samples(path: Path) -> list[Sample]:
-    """Read a file of JSON lines, each `{"queue": NAME, "body": TEXT or JSON, "group": ID}` (`group` for FIFO queues).
+    """Read a file of JSON lines, each of the form `FORM`; `key` may be left out.
 
     Raises:
-        click.ClickException: the file cannot be read; with file and line, when a line is not such an object.
+        click.ClickException: with file and line, when a line is not such an object.
     """
+    samples = []
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise click.ClickException(f"cannot read the samples in {path}: {reason}") from error
-    samples = []
+    except (OSError, UnicodeError) as error:
+        raise click.ClickException(f"cannot read the samples: {error}") from error
     for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            entry = json.loads(line)
-            body = entry["body"]
-            group = entry.get("group")
-            samples.append(
-                Sample(
-                    str(entry["queue"]),
-                    body if isinstance(body, str) else json.dumps(body),
-                    None if group is None else str(group),
-                )
-            )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise click.ClickException(
-                f'{path}:{number}: not a sample; write {{"queue": "NAME", "body": ...}} on one line ({error})'
-            ) from error
+        if line.strip():
+            try:
+                samples.append(_sample(json.loads(line)))
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise click.ClickException(
+                    f"{path}:{number}: not a sample; write {FORM} on one line ({error!r})"
+                ) from error
     return samples
 
 
+def _sample(entry: dict[str, Any]) -> Sample:
+    kinds: list[Kind] = [kind for kind in ("queue", "stream", "table") if kind in entry]
+    if len(kinds) != 1:
+        raise ValueError("it must name one queue, stream or table")
+    [kind] = kinds
+    body = entry["body"]
+    if kind == "table" and not isinstance(body, dict):
+        raise ValueError("an item is an object")
+    return Sample(
+        kind, str(entry[kind]), body if isinstance(body, str) else json.dumps(body), str(entry.get("key", "default"))
+    )
+
+
 async def send_samples(
-    samples: Sequence[Sample], queues: Sequence[DevQueue], clients: LocalStackClients, telemetry: Telemetry
+    samples: Sequence[Sample], sources: DevSources, clients: LocalStackClients, telemetry: Telemetry
 ) -> None:
-    """Send the samples of a file, in order, ten to a call; say which are for a queue that no mapping reads."""
-    read = {queue.name for queue in queues}
-    for name, messages in Counter(sample.queue for sample in samples if sample.queue not in read).items():
-        telemetry.emit(DevTrafficSkipped(queue=name, messages=messages))
-    for queue in queues:
-        mine = iter([sample for sample in samples if sample.queue == queue.name])
+    """Send the samples of a file, each source's in order."""
+    for queue in sources.queues:
+        mine = iter([s for s in samples if s.kind == "queue" and s.source == queue.name])
         while chunk := list(islice(mine, 10)):
-            await _send(queue, chunk, clients, telemetry)
+            await _to_queue(queue, chunk, clients, telemetry)
+    for name, region in sources.streams:
+        await _to_stream(
+            name, region, [s for s in samples if (s.kind, s.source) == ("stream", name)], clients, telemetry
+        )
+    for name, region in sources.tables:
+        await _to_table(name, region, [s for s in samples if (s.kind, s.source) == ("table", name)], clients, telemetry)
 
 
-async def make_up(queues: Sequence[DevQueue], clients: LocalStackClients, telemetry: Telemetry) -> None:
-    """Send made-up orders to every queue, for ever; cancel it to stop."""
+async def make_up(sources: DevSources, clients: LocalStackClients, telemetry: Telemetry) -> None:
+    """Send made-up orders everywhere, for ever; cancel it to stop."""
     numbers = count(1)
     while True:
-        for queue in queues:
-            fifo = queue.name.endswith(".fifo")
-            chunk = [
-                Sample(
-                    queue.name,
-                    json.dumps({"id": n, "type": "order", "amount": n * 7 % 100}),
-                    f"customer-{n % 3}" if fifo else None,
-                )
-                for n in islice(numbers, _MADE_UP_AT_ONCE)
-            ]
-            await _send(queue, chunk, clients, telemetry)
+        orders = list(islice(numbers, _MADE_UP_AT_ONCE))
+        for queue in sources.queues:
+            await _to_queue(queue, [_order("queue", queue.name, n) for n in orders], clients, telemetry)
+        for name, region in sources.streams:
+            await _to_stream(name, region, [_order("stream", name, n) for n in orders], clients, telemetry)
+        for name, region in sources.tables:
+            await _to_table(name, region, [_order("table", name, n) for n in orders], clients, telemetry)
         await asyncio.sleep(_MADE_UP_PERIOD)
 
 
-async def _send(queue: DevQueue, samples: Sequence[Sample], clients: LocalStackClients, telemetry: Telemetry) -> None:
+def _order(kind: Kind, source: str, number: int) -> Sample:
+    body = {"id": f"order-{number}", "type": "order", "amount": number * 7 % 100}
+    return Sample(kind, source, json.dumps(body), f"customer-{number % 3}")
+
+
+async def _to_queue(
+    queue: DevQueue, samples: Sequence[Sample], clients: LocalStackClients, telemetry: Telemetry
+) -> None:
     client, _ = await clients.client("sqs", queue.region)
-    entries = []
-    for number, sample in enumerate(samples):
-        entry: dict[str, Any] = {"Id": str(number), "MessageBody": sample.body}
-        if queue.name.endswith(".fifo"):
-            entry["MessageGroupId"] = sample.group or "default"
-        entries.append(entry)
+    fifo = queue.name.endswith(".fifo")
+    entries = [
+        {"Id": str(number), "MessageBody": sample.body, **({"MessageGroupId": sample.key} if fifo else {})}
+        for number, sample in enumerate(samples)
+    ]
     answer = await client.send_message_batch(QueueUrl=queue.url, Entries=entries)
     if answer.get("Failed"):
         first = answer["Failed"][0]
         raise click.ClickException(f"{queue.name}: a sample was refused: {first.get('Code')}: {first.get('Message')}")
-    telemetry.emit(DevTrafficSent(queue=queue.name, messages=len(entries)))
+    telemetry.emit(DevTrafficSent(source=queue.name, records=len(entries)))
+
+
+async def _to_stream(
+    name: str, region: str, samples: Sequence[Sample], clients: LocalStackClients, telemetry: Telemetry
+) -> None:
+    if not samples:
+        return
+    client, _ = await clients.client("kinesis", region)
+    for sample in samples:
+        await client.put_record(StreamName=name, Data=sample.body.encode(), PartitionKey=sample.key)
+    telemetry.emit(DevTrafficSent(source=name, records=len(samples)))
+
+
+async def _to_table(
+    name: str, region: str, samples: Sequence[Sample], clients: LocalStackClients, telemetry: Telemetry
+) -> None:
+    if not samples:
+        return
+    client, _ = await clients.client("dynamodb", region)
+    for sample in samples:
+        item = {"id": {"S": sample.key}} | {k: _attribute(v) for k, v in json.loads(sample.body).items()}
+        await client.put_item(TableName=name, Item=item)
+    telemetry.emit(DevTrafficSent(source=name, records=len(samples)))
+
+
+def _attribute(value: Any) -> dict[str, Any]:
+    """A JSON value as a DynamoDB attribute."""
+    if isinstance(value, bool):
+        return {"BOOL": value}
+    if isinstance(value, int | float):
+        return {"N": json.dumps(value)}
+    return {"S": value if isinstance(value, str) else json.dumps(value)}

@@ -36,7 +36,7 @@ class DaemonDraining(Event):
 
     name: ClassVar[str] = "daemon.draining"
     reason: str
-    """A signal's name, `idle`, or `requested`."""
+    """A signal's name, `idle`, `fail-fast`, or `internal error`."""
     in_flight: int
     pollers: int
     grace_s: float

@@ -17,10 +17,10 @@ from esmd.mappings.policy import BatchPolicy
 
 from support.policy_lab import ERROR, OK, ids, naming, options, record
 
-RETRIES = st.sampled_from([-1, 0, 1, 3])
+RETRIES = st.sampled_from([3, 1, 0, -1])
 AGES = st.sampled_from([-1, 60])
-KEYS = st.lists(st.sampled_from("ab"), min_size=1, max_size=9)
-ARRIVALS = 60
+WRITES = st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from([0, 0, 1, 30, 55, 70])), min_size=2, max_size=9)
+"""Key and age of records."""
 OUTCOMES = ["error", "error", "error", "names", "nonsense", "rejected", "throttled", "unreachable", "ok"]
 INVOCATIONS = st.lists(
     st.tuples(
@@ -29,30 +29,27 @@ INVOCATIONS = st.lists(
         st.sampled_from([0.0, 0.0, 0.5, 20.0]),
     ),
     min_size=1,
-    max_size=10,
+    max_size=3,
 )
 REJECTED = Rejected("RequestTooLargeException", "7 MB")
 
 
 class Batch(RuleBasedStateMachine):
     @initialize(
-        keys=KEYS,
+        writes=WRITES,
         first=st.integers(1, 97),
-        arrivals=st.lists(st.integers(0, 100), min_size=ARRIVALS, max_size=ARRIVALS),
-        sorted_arrivals=st.booleans(),
         retries=RETRIES,
         age=AGES,
         bisect=st.booleans(),
         partial=st.booleans(),
     )
-    def begin(self, keys, first, arrivals, sorted_arrivals, retries, age, bisect, partial):
-        if sorted_arrivals:
-            arrivals.sort()
-        self.arrivals = arrivals
+    def begin(self, writes, first, retries, age, bisect, partial):
+        self.epoch = 1_000.0
+        self.monotonic = 7.0
         self.first = first
         self.source = []  # every record there is, in order
-        for key in keys:
-            self.write(key)
+        for each in writes:
+            self.write(*each)
         self.retries, self.age, self.bisect, self.partial = retries, age, bisect, partial
         self.options = options(
             maximum_retry_attempts=retries,
@@ -61,15 +58,13 @@ class Batch(RuleBasedStateMachine):
             report_batch_item_failures=partial,
             jitter=lambda: 0.5,
         )
-        self.epoch = 50.0
-        self.monotonic = 7.0
         self.fate = {}  # number -> processed, discarded or trimmed
         self.chain = {}  # number -> counted failures in its present part
         self.start([each.id for each in self.source], None)
 
-    def write(self, key):
-        place = len(self.source)
-        self.source.append(record(self.first + place, key=key, arrived_at=self.arrivals[place]))
+    def write(self, key, age=0.0):
+        number = self.first + len(self.source)
+        self.source.append(record(number, key=key, arrived_at=self.epoch - age))
 
     def start(self, numbers, snapshot):
         self.batch = [each for each in self.source if each.id in numbers]
@@ -116,13 +111,13 @@ class Batch(RuleBasedStateMachine):
                 assert self.pending() == []
         return isinstance(command, Invoke | Finished)
 
-    @precondition(lambda self: self.policy.next(self.monotonic, self.epoch) == Finished())
-    @rule(keys=KEYS)
-    def next_batch(self, keys):
+    @precondition(lambda self: not self.pending())
+    @rule(writes=WRITES)
+    def next_batch(self, writes):
         """The shard goes on behind the checkpoint."""
         before = len(self.source)
-        for key in keys[: ARRIVALS - before]:
-            self.write(key)
+        for each in writes:
+            self.write(*each)
         self.start([each.id for each in self.source[before:]], None)
 
     def deliver(self, sent, outcome, named, duration):
@@ -179,6 +174,7 @@ class Batch(RuleBasedStateMachine):
         self.monotonic += seconds
         self.epoch += seconds
 
+    @precondition(lambda self: self.pending())
     @rule(trimmed=st.integers(0, 2), written=st.integers(0, 2))
     def restart(self, trimmed, written):
         """Kill the process: the batch is read again from the checkpoint, with less at its front and more behind."""
@@ -189,7 +185,7 @@ class Batch(RuleBasedStateMachine):
         if not set(rest) - set(self.fate):
             return
         self.settle([number for number in gone if number not in self.fate], "trimmed")
-        for _ in range(min(written, len(self.arrivals) - len(self.source))):
+        for _ in range(written):
             self.write("a")
             rest.append(self.first + len(self.source) - 1)
         if snapshot is not None:
