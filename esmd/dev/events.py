@@ -39,12 +39,13 @@ class DevTrafficSent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DevTrafficSkipped(Event):
-    """Samples were not sent: no enabled mapping reads their queue."""
+    """Samples were not sent: no enabled mapping reads that source."""
 
     name: ClassVar[str] = "dev.traffic_skipped"
     level: ClassVar[Level] = "warning"
-    queue: str
-    messages: int
+    kind: Literal["queue", "stream", "table"]
+    source: str
+    records: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

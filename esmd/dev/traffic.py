@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from dataclasses import dataclass
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from esmd.dev.events import DevTrafficSent
+from esmd.dev.events import DevTrafficSent, DevTrafficSkipped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,7 +83,14 @@ def _sample(entry: dict[str, Any]) -> Sample:
 async def send_samples(
     samples: Sequence[Sample], sources: DevSources, clients: LocalStackClients, telemetry: Telemetry
 ) -> None:
-    """Send the samples of a file, each source's in order."""
+    """Send the samples of a file, each source's in order; say which are for a source that no mapping reads."""
+    read = {
+        *(("queue", queue.name) for queue in sources.queues),
+        *(("stream", name) for name, _ in sources.streams),
+        *(("table", name) for name, _ in sources.tables),
+    }
+    for (kind, name), records in Counter((s.kind, s.source) for s in samples if (s.kind, s.source) not in read).items():
+        telemetry.emit(DevTrafficSkipped(kind=kind, source=name, records=records))
     for queue in sources.queues:
         mine = iter([s for s in samples if s.kind == "queue" and s.source == queue.name])
         while chunk := list(islice(mine, 10)):

@@ -214,17 +214,17 @@ class RecordsExpired(MappingEvent):
 class BatchEvent(MappingEvent):
     """Base of what becomes of a batch. `attempt` is the highest receive count in it; of a stream, attempts so far."""
 
-    shard: str | None = None
-    iterator_age_ms: float | None = None
-    """Of a stream: age of the last record when the invocation was sent."""
-    processed_age_ms: float | None = None
-    """Of a stream: age of the last record when the invocation ended."""
     function: str
+    shard: str | None = None
     batch_id: str
     request_id: str
     records: int
     attempt: int
     duration_ms: float
+    iterator_age_ms: float | None = None
+    """Of a stream: age of the last record when the invocation was sent."""
+    processed_age_ms: float | None = None
+    """Of a stream: age of the last record when the invocation ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

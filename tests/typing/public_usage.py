@@ -74,4 +74,4 @@ def mistakes(path: Path) -> None:
     load(path, environ=os.environ)  # type: ignore[arg-type]  # several paths, not one
     load([path])  # type: ignore[call-arg]  # the environment is given, never taken
     compile_filters(["{}"], source="s3")  # type: ignore[arg-type]  # no such source
-    compile_filters(["{}"], "sqs")  # type: ignore[misc]  # options are named
+    compile_filters(["{}"], "sqs")  # type: ignore[call-arg]  # options are named
