@@ -66,7 +66,8 @@ class FunctionSettings(Settings):
     timeout: Annotated[Seconds, api("Timeout"), Field(gt=0, le=900)] = 3.0
     """How long an invocation may take: seconds, or a duration such as `30s` or `5m`."""
     reserved_concurrency: Annotated[int | None, api("ReservedConcurrentExecutions"), Field(ge=0)] = None
-    """Most invocations at once, over all mappings; 0 stops the function. Left out: no limit of its own."""
+    """Most invocations at once, over all mappings; 0 stops the function. Left out: 64 workers, since each is a
+    process, or 1,000 inline calls."""
     isolation: Literal["worker", "inline"] = "worker"
     """`worker`: in a process of its own, killed at its timeout. `inline`: inside the daemon, cancelled at its
     timeout; quick to start, but a blocking handler blocks everything."""

@@ -14,7 +14,6 @@ A mapping in trouble never touches another one.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 import traceback
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -23,6 +22,7 @@ from esmd.invoke.protocol import StartFailed
 from esmd.observe.daemon_events import InternalError
 from esmd.observe.mapping_events import MappingDisabled
 from esmd.trouble import Trouble
+from esmd.waiting import stopped_before
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -190,6 +190,4 @@ class Supervisor:
 
     async def _pause(self) -> None:
         """Wait until the next try, or stop."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(self._trouble.retry_at):
-                await self._stop.wait()
+        await stopped_before(self._stop, self._trouble.retry_at)

@@ -49,7 +49,7 @@ def command(
     log_payloads: bool,
     traffic: str | None,
 ) -> None:
-    r"""Run the mappings of CONFIG against an AWS of their own.
+    """Run the mappings of CONFIG against an AWS of their own.
 
     Unless an endpoint is configured (aws.endpoint_url, AWS_ENDPOINT_URL, LOCALSTACK_HOST), an emulator is started on a
     free port of this machine and ended with the daemon. Queues, streams, tables and on-failure destinations that CONFIG
@@ -61,7 +61,7 @@ def command(
       esmd dev examples/quickstart --traffic examples/quickstart/traffic.jsonl
       esmd dev --traffic --exit-when-idle 5s
       LOCALSTACK_HOST=127.0.0.1:4566 esmd dev
-    """
+    """  # noqa: D301 - click reads the character of \b, not its escape
     config = load_configuration(paths)
     from esmd.assembly import RunOptions  # noqa: PLC0415 - brings botocore, which a bad configuration need not wait for
     from esmd.cli.launch import LogOptions, check_names, run_to_exit  # noqa: PLC0415

@@ -41,7 +41,7 @@ def command(
     fail_fast: bool,
     allow_remote: bool,
 ) -> None:
-    r"""Run the mappings of CONFIG until it is told to stop.
+    """Run the mappings of CONFIG until it is told to stop.
 
     CONFIG is any number of YAML files, or folders of them; by default ./esmd.yaml, else what ESMD_CONFIG names.
 
@@ -54,7 +54,7 @@ def command(
       esmd run orders.yaml payments.yaml --log-format json
       AWS_ENDPOINT_URL=http://127.0.0.1:4566 esmd run --exit-when-idle 5s
       esmd run --allow-remote         # poll AWS itself
-    """
+    """  # noqa: D301 - click reads the character of \b, not its escape
     config = load_configuration(paths)
     from esmd.assembly import RunOptions  # noqa: PLC0415 - brings botocore, which a bad configuration need not wait for
     from esmd.cli.launch import LogOptions, check_names, launch, run_to_exit  # noqa: PLC0415

@@ -94,6 +94,14 @@ class StreamReplaced(MappingEvent):
     forgotten_shards: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowDropped(ShardEvent):
+    """A tumbling window was open when the mapping stopped, and has none any more: its state is not used."""
+
+    name: ClassVar[str] = "window.dropped"
+    level: ClassVar[Level] = "warning"
+
+
 # --- batches in trouble
 
 

@@ -26,6 +26,7 @@ from esmd.observe import mapping_events as say
 from esmd.observe.context import request_context
 from esmd.pollers.sqs import MAX_VISIBILITY
 from esmd.pollers.visibility import change_visibility
+from esmd.waiting import stopped_before
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -141,9 +142,7 @@ class SqsBatch:
         waits_in_turn = verdict.throttled and not around.function.room
         pause = 0.0 if waits_in_turn else min(delay(tries, initial=0.2, maximum=10), max(0.0, self._hidden_for()))
         around.telemetry.emit(say.BatchDelayed(**self._about(), reason=verdict.reason, retry_in_s=pause))
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(pause):
-                await around.stop.wait()
+        await stopped_before(around.stop, self._loop.time() + pause)
 
     async def _finish(self, verdict: Settled, duration: float) -> Ended:
         """Carry a verdict out. Deletes are under way before anything is awaited: no cancellation loses them."""

@@ -31,6 +31,7 @@ from esmd.sqs.batch import IDS_SHOWN, SqsBatch, Surroundings
 from esmd.sqs.heartbeat import Heartbeat
 from esmd.sqs.intake import Intake, Unmatched
 from esmd.sqs.lookup import QueueLookup
+from esmd.waiting import woken
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,7 +143,7 @@ class SqsRunner:
                         self._ready.append([due])
                     self._start_batches(tasks)
                     self._start_receives(tasks, now)
-                    await self._sleep_until(self._next_deadline(now))
+                    await woken(self._wake, self._next_deadline(now))
                 await self._drain()
         finally:
             forget()
@@ -168,14 +169,6 @@ class SqsRunner:
         if self._trouble.retry_at > now:
             deadlines.append(self._trouble.retry_at)
         return min(deadlines, default=None)
-
-    async def _sleep_until(self, deadline: float | None) -> None:
-        timer = None if deadline is None else self._loop.call_at(deadline, self._wake.set)
-        try:
-            await self._wake.wait()
-        finally:
-            if timer is not None:
-                timer.cancel()
 
     # --- receiving
 

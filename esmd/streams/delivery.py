@@ -23,6 +23,7 @@ from esmd.observe import mapping_events as say
 from esmd.observe import stream_events as stream
 from esmd.observe.context import request_context
 from esmd.streams.failures import StoppedError, give_up
+from esmd.waiting import stopped_before
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -122,7 +123,7 @@ class Delivery:
                         await self._invoke(records)
                     case Wait(until):
                         self._say_blocked()
-                        if not await self._wait(until):
+                        if await stopped_before(self._around.stop, until):
                             return False
                     case Discard() as discard:
                         await self._discard(discard)
@@ -172,14 +173,7 @@ class Delivery:
         with bound_contextvars(request_id=self._request_id), request_context(self._request_id, **request):
             yield
 
-    # --- waiting and giving up
-
-    async def _wait(self, until: float) -> bool:
-        """Wait for the next try; False if the mapping stops."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(until):
-                await self._around.stop.wait()
-        return not self._around.stop.is_set()
+    # --- giving up
 
     async def _discard(self, discard: Discard) -> None:
         window = await self._progress.before_invoke(discard.records[0])

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -19,6 +18,7 @@ from esmd.mappings.backoff import delay
 from esmd.mappings.failures import Origin, invocation_object, invocation_record, object_key
 from esmd.observe import stream_events as say
 from esmd.pollers.errors import SourceError
+from esmd.waiting import stopped_before
 
 if TYPE_CHECKING:
     from esmd.destinations.base import Destination
@@ -79,10 +79,7 @@ async def _send(
             )
             if wait is None:
                 return None
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await around.stop.wait()
-            if around.stop.is_set():
+            if await stopped_before(around.stop, asyncio.get_running_loop().time() + wait):
                 raise StoppedError from error
         else:
             around.telemetry.emit(

@@ -14,12 +14,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING
 
 from esmd.observe.stream_events import ShardReseeked
 from esmd.pollers.errors import Failure, Kind, SourceError
 from esmd.pollers.streams import STALE_AFTER, Place, Seek, may_be_stale, seek_again
+from esmd.waiting import stopped_before
 
 if TYPE_CHECKING:
     from esmd.pollers.streams import Call, Page
@@ -82,9 +82,7 @@ class ShardReader:
         """Wait until the next read is allowed; False if the mapping stops."""
         until = max(self._next_at, self._around.trouble.retry_at)
         if until > self._loop.time():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(until):
-                    await self._around.stop.wait()
+            await stopped_before(self._around.stop, until)
         return not self._around.stop.is_set()
 
     async def _read(self) -> Page:

@@ -30,6 +30,7 @@ from esmd.streams.positions import to_position
 from esmd.streams.reader import ShardGoneError
 from esmd.streams.shard import ShardConsumer
 from esmd.streams.storing import keep
+from esmd.waiting import stopped_before
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -239,7 +240,7 @@ class StreamRunner:
         try:
             children = await consumer.run()
         except ShardGoneError:
-            self._stored[shard_id] = consumer.progress
+            self._stored[shard_id] = consumer.ledger.progress
             del self._consumers[shard_id]
             graph.put_back(shard_id)  # the listing that follows drops it if it is gone, else it is read again
             self._list_again.set()
@@ -257,7 +258,7 @@ class StreamRunner:
     ) -> None:
         """Store a shard's end together with its children: neither without the other."""
         discovered = graph.ended(consumer.shard_id, children)
-        if not await self._store_new(discovered, identity, self._around.wall(), consumer.progress_at_end):
+        if not await self._store_new(discovered, identity, self._around.wall(), consumer.ledger.at_end):
             return
         self._around.telemetry.emit(
             stream.ShardFinished(
@@ -279,9 +280,7 @@ class StreamRunner:
         else:
             self._around.trouble.failed(type(error).__name__, str(error), now, passing=False)
         self.tried.set()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(self._around.trouble.retry_at):
-                await self._around.stop.wait()
+        await stopped_before(self._around.stop, self._around.trouble.retry_at)
 
     def _say_enabled(self, shards: int) -> None:
         settings = self._around.settings

@@ -11,7 +11,6 @@ checkpoint follows what is resolved. A shard that retries slows no other.
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -22,14 +21,14 @@ from esmd.mappings.policy import BatchPolicy
 from esmd.mappings.windows import MAX_RECORDS_BYTES, Windows
 from esmd.observe import mapping_events as say
 from esmd.observe import stream_events as stream
-from esmd.state.position import SHARD_END, Position
 from esmd.streams.delivery import Delivery
 from esmd.streams.failures import StoppedError
 from esmd.streams.intake import StreamIntake
+from esmd.streams.ledger import FINAL, Ledger
 from esmd.streams.positions import to_seek
 from esmd.streams.reader import ShardGoneError, ShardReader
 from esmd.streams.settings import READ_AHEAD_BYTES
-from esmd.streams.storing import keep
+from esmd.waiting import woken
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,10 +39,6 @@ if TYPE_CHECKING:
     from esmd.pollers.streams import Page, Seek, Shard
     from esmd.state.protocol import ShardProgress, StreamIdentity
     from esmd.streams.settings import Surroundings
-
-
-_FINAL = "final"
-"""Key of the snapshot of a window's final invocation, beside those of the lanes."""
 
 
 class ShardConsumer:
@@ -61,27 +56,25 @@ class ShardConsumer:
     ) -> None:
         settings = around.settings
         self._around = around
-        self._identity = identity
-        self._progress = progress
+        self._shard_id = progress.shard_id
+        self.ledger = Ledger(around, identity, progress)
+        """What is stored of the shard."""
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
         self._reader = ShardReader(around, progress.shard_id, to_seek(progress.position), first=first)
         self._intake = StreamIntake(settings, around.record_filter, progress.shard_id)
-        trouble = _json(progress.trouble)
         self._lanes = Lanes(
             settings.parallelization_factor,
             batch_size=settings.batch_size,
             window=settings.window,
             max_bytes=MAX_RECORDS_BYTES if settings.tumbling_window else MAX_EVENT_BYTES,
             checkpoint=progress.position.sequence_number,
-            resume=trouble.get("lanes"),
+            resume=self.ledger.lanes_snapshot,
         )
-        self._snapshots: dict[str, Any] = _batches(trouble, settings.parallelization_factor)
-        self._resumes = dict(self._snapshots)
         for lane in range(settings.parallelization_factor):
-            if (end := BatchPolicy.resume_end(self._resumes.get(str(lane)))) is not None:
+            if (end := BatchPolicy.resume_end(self.ledger.stored(str(lane)))) is not None:
                 self._lanes.end_first_batch_at(lane, end)
         self._windows: Windows | None = None
         if settings.tumbling_window:
@@ -89,15 +82,16 @@ class ShardConsumer:
                 settings.tumbling_window,
                 shard_id=progress.shard_id,
                 stream_arn=settings.stream_arn,
-                snapshot=_json(progress.window) or None,
+                snapshot=self.ledger.window_snapshot,
             )
+        elif (self.ledger.window_snapshot or {}).get("open"):
+            around.telemetry.emit(stream.WindowDropped(mapping=settings.name, shard=self._shard_id))
         self._busy: dict[int, asyncio.Task[None]] = {}
         self._quiet_since: float | None = None
         self._read_to_end = False
         self._gone: ShardGoneError | None = None
         self._children: tuple[Shard, ...] = ()
         self._committing: asyncio.Task[None] | None = None
-        self._committed = progress.position
         self.last_activity = self._loop.time()
         """Loop time of the last record read or batch ended."""
 
@@ -106,7 +100,7 @@ class ShardConsumer:
     @property
     def shard_id(self) -> str:
         """Which shard it is."""
-        return self._progress.shard_id
+        return self._shard_id
 
     @property
     def in_flight(self) -> int:
@@ -118,16 +112,6 @@ class ShardConsumer:
         """Whether everything that is there has been read and resolved."""
         return (self._reader.caught_up or self._read_to_end) and not self._lanes.outstanding and not self._busy
 
-    @property
-    def progress(self) -> ShardProgress:
-        """Where the shard stands."""
-        return self._progress
-
-    @property
-    def progress_at_end(self) -> ShardProgress:
-        """What to store when the shard is finished."""
-        return replace(self._progress, position=SHARD_END, trouble=None, window=None, updated_at=self._around.wall())
-
     # --- running
 
     async def run(self) -> tuple[Shard, ...] | None:
@@ -137,7 +121,7 @@ class ShardConsumer:
             ShardGoneError: the service does not know the shard (any more).
         """
         name = self._around.settings.name
-        position = str(self._progress.position)
+        position = str(self.ledger.progress.position)
         self._around.telemetry.emit(stream.ShardStarted(mapping=name, shard=self.shard_id, position=position))
         stopping = self._loop.create_task(self._around.stop.wait())
         stopping.add_done_callback(lambda _: self._wake.set())
@@ -228,7 +212,7 @@ class ShardConsumer:
                     deadlines.append(deadline)
             if self._is_finished():
                 break
-            await self._sleep_until(min(deadlines, default=None))
+            await woken(self._wake, min(deadlines, default=None))
         self._wake.set()
         self._room.set()
         while self._busy:
@@ -260,14 +244,6 @@ class ShardConsumer:
         # A lane that says "at once" but gave nothing waits for more records, which wake us anyhow.
         return due if due is not None and due > now else None
 
-    async def _sleep_until(self, deadline: float | None) -> None:
-        timer = None if deadline is None else self._loop.call_at(deadline, self._wake.set)
-        try:
-            await self._wake.wait()
-        finally:
-            if timer is not None:
-                timer.cancel()
-
     async def _run_batch(self, lane: int, batch: Batch) -> None:
         try:
             await Delivery(
@@ -277,7 +253,7 @@ class ShardConsumer:
                 progress=_LaneProgress(self, lane),
                 options=self._around.settings.policy,
                 cut=batch.cut,
-                resume=self._resumes.pop(str(lane), None),
+                resume=self.ledger.resume(str(lane)),
             ).run()
         finally:
             self._ended(lane)
@@ -306,7 +282,7 @@ class ShardConsumer:
             progress=_FinalProgress(self, final),
             options=options,
             cut="window",
-            resume=self._resumes.pop(_FINAL, None),
+            resume=self.ledger.resume(FINAL),
         ).run()
 
     async def window_for(self, first: Record) -> WindowFields | None:
@@ -322,8 +298,8 @@ class ShardConsumer:
         """A window's final invocation succeeded or was given up, or failed and will be tried again."""
         if closed and self._windows is not None:
             self._windows.closed()
-        self._remember(_FINAL, None if closed else snapshot)
-        await self.commit()
+        self.ledger.remember(FINAL, None if closed else snapshot)
+        await self._commit()
 
     # --- progress
 
@@ -335,46 +311,16 @@ class ShardConsumer:
             self._lanes.resolve(record.id for record in resolved)
             if self._lanes.outstanding_bytes < READ_AHEAD_BYTES:
                 self._room.set()
-        self._remember(str(lane), snapshot)
-        await self.commit()
+        self.ledger.remember(str(lane), snapshot)
+        await self._commit()
 
-    def _remember(self, key: str, snapshot: Any) -> None:
-        if snapshot is None:
-            self._snapshots.pop(key, None)
-        else:
-            self._snapshots[key] = snapshot
-
-    def _trouble(self) -> str | None:
-        """What a restart has to know of lanes that are ahead, and of batches that fail."""
-        lanes = self._lanes.snapshot()
-        if lanes is None and not self._snapshots:
-            return None
-        return json.dumps({"lanes": lanes, "batches": self._snapshots})
-
-    async def commit(self) -> None:
-        """Store where the shard stands now; waits, and says so, while the store cannot."""
-        checkpoint = self._lanes.checkpoint
-        position = self._progress.position if checkpoint is None else Position.after(checkpoint)
-        self._progress = replace(
-            self._progress,
-            position=position,
-            trouble=self._trouble(),
-            window=None if self._windows is None else json.dumps(self._windows.snapshot()),
-            updated_at=self._around.wall(),
-        )
-        around = self._around
-        if not await keep(around, self._identity, self._progress):
-            return
-        if position != self._committed:
-            self._committed = position
-            around.telemetry.emit(
-                stream.CheckpointCommitted(mapping=around.settings.name, shard=self.shard_id, position=str(position))
-            )
+    async def _commit(self) -> None:
+        await self.ledger.commit(self._lanes, self._windows)
 
     def _commit_in_background(self) -> None:
         """Filtered records move the checkpoint though nothing is delivered; that may be stored a little later."""
         if self._committing is None or self._committing.done():
-            self._committing = self._loop.create_task(self.commit())
+            self._committing = self._loop.create_task(self._commit())
 
 
 class _LaneProgress:
@@ -403,23 +349,3 @@ class _FinalProgress:
 
     async def before_invoke(self, first: Record) -> WindowFields | None:  # noqa: ARG002 - no record is sent
         return self._final.fields
-
-
-def _json(text: str | None) -> dict[str, Any]:
-    """What was stored; a text that is damaged or no object counts as nothing."""
-    try:
-        value = json.loads(text) if text else {}
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _batches(trouble: dict[str, Any], factor: int) -> dict[str, Any]:
-    """The stored snapshots by lane; of another factor the keys lie in other lanes, so only those of one lane fit."""
-    stored = trouble.get("batches")
-    lanes = trouble.get("lanes")
-    known = lanes.get("factor", 1) if isinstance(lanes, dict) else None
-    if not isinstance(stored, dict) or (known is not None and known != factor):
-        return {}
-    keys = {str(lane) for lane in range(factor)} | {_FINAL}
-    return {key: snapshot for key, snapshot in stored.items() if key in keys}

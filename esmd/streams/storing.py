@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING
 
 from esmd.state.errors import OtherStreamError, PositionMovedBackError, StateError
+from esmd.waiting import stopped_before
 
 if TYPE_CHECKING:
     from esmd.state.protocol import ShardProgress, StreamIdentity
@@ -31,10 +31,7 @@ async def keep(around: Surroundings, identity: StreamIdentity, *progress: ShardP
             raise
         except StateError as error:
             around.trouble.failed(type(error).__name__, str(error), loop.time(), passing=False)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(around.trouble.retry_at):
-                    await around.stop.wait()
-            if around.stop.is_set():
+            if await stopped_before(around.stop, around.trouble.retry_at):
                 return False
         else:
             return True

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from support.servers import Queue
 
+pytestmark = pytest.mark.server  # the servers are asked for inside a fixture, where collection cannot see them
+
 VISIBILITY = 2
 REPORT = {"function_response_types": ["ReportBatchItemFailures"]}
 ORDER = '{"type":  "order",  "n": 1.50}'

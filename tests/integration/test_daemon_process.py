@@ -21,6 +21,8 @@ from support.servers import make_queue, sqs_client
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.server  # all of them start processes
+
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Journal:

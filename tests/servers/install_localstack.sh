@@ -1,6 +1,8 @@
 #!/bin/sh
-# Installs LocalStack's open core (host mode, no Docker, no token) in .localstack/venv, for the tests that talk to it.
-# Quick no-op when that is done already. Without a working Python 3.13 it says so and succeeds: those tests then skip.
+# Installs LocalStack's open core (host mode, no Docker, no token) in .localstack/venv, for the tests that talk to it,
+# and in .localstack/lib the Kinesis that it runs, which it would otherwise fetch at the first call.
+# Quick no-op when that is done already. Without a working Python 3.13 it says so and succeeds: those tests then skip;
+# without npm only those of LocalStack's Kinesis do.
 #   usage: tests/servers/install_localstack.sh      (PYTHON313=/path/to/python names the interpreter)
 set -eu
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
@@ -8,8 +10,26 @@ root=$(dirname -- "$(dirname -- "$here")")/.localstack
 pins=$here/constraints-localstack.txt
 venv=$root/venv
 stamp=$venv/.installed   # a copy of the pins it was made from, so that changed pins install anew
+kinesis_version=0.5.2    # what this LocalStack asks for
+kinesis=$root/lib/kinesis-local/$kinesis_version
+
+install_kinesis() {
+	if [ -f "$kinesis/node_modules/kinesis-local/main.js" ]; then
+		return
+	fi
+	if ! command -v npm >/dev/null 2>&1 || ! command -v node >/dev/null 2>&1; then
+		echo "install_localstack: no npm found; install Node.js; the tests of LocalStack's Kinesis will be skipped"
+		return
+	fi
+	echo "installing LocalStack's Kinesis in .localstack/lib (once, a few seconds)"
+	rm -rf "$kinesis"
+	mkdir -p "$kinesis"
+	npm install --prefix "$kinesis" --no-save --no-audit --no-fund --ignore-scripts --loglevel=error \
+		"kinesis-local@$kinesis_version" >/dev/null
+}
 
 if cmp -s "$pins" "$stamp" && "$venv/bin/python" -c '' 2>/dev/null; then
+	install_kinesis
 	exit 0
 fi
 
@@ -32,3 +52,4 @@ mkdir -p "$root"
 "$python" -m venv "$venv"
 "$venv/bin/python" -m pip install -q --disable-pip-version-check -c "$pins" 'localstack-core[runtime]==2026.3.0'
 cp "$pins" "$stamp"
+install_kinesis

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import time
@@ -77,3 +78,55 @@ def slow(event, context):
     journal("slow-begin", event)
     time.sleep(1)
     journal("slow-end", event)
+
+
+# --- streams: the data of a record is JSON that says what to do with it
+
+
+def said_by(event):
+    return [json.loads(base64.b64decode(r["kinesis"]["data"])) for r in event["Records"]]
+
+
+def script(event, context):
+    """Raises or answers what the first record with such a wish says, else reports the records that wish it."""
+    journal("script", event, request_id=context.aws_request_id)
+    said = said_by(event)
+    for data in said:
+        if "raise" in data:
+            raise RuntimeError(data["raise"])
+        if "answer" in data:
+            return data["answer"]
+    bad = [r for r, data in zip(event["Records"], said, strict=True) if data.get("report")]
+    return {"batchItemFailures": [{"itemIdentifier": r["kinesis"]["sequenceNumber"]} for r in bad]}
+
+
+def unhurried(event, context):
+    """Takes a third of a second, and says when it began and ended."""
+    journal("unhurried-begin", event)
+    time.sleep(0.3)
+    journal("unhurried-end", event)
+
+
+def hangs_once(event, context):
+    """Hangs at its first invocation, as told by a file beside the journal."""
+    journal("hangs_once", event)
+    try:
+        os.close(os.open(os.environ["JOURNAL"] + ".hung", os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return
+    time.sleep(3600)
+
+
+def sums(event, context):
+    """Adds up the numbers of a tumbling window."""
+    journal("sums", event, window={name: value for name, value in event.items() if name != "Records"})
+    if event["isFinalInvokeForWindow"]:
+        return {"state": event["state"]}
+    return {"state": {"total": event["state"].get("total", 0) + sum(data["n"] for data in said_by(event))}}
+
+
+def table(event, context):
+    """Fails as long as there is an item in the batch that is called `poison`."""
+    journal("table", event)
+    if any(r["dynamodb"]["Keys"]["id"] == {"S": "poison"} for r in event["Records"]):
+        raise RuntimeError("a poison item")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).resolve().parents[2]
 LOCALSTACK_PYTHON = PROJECT / ".localstack" / "venv" / "bin" / "python"
+LOCALSTACK_KINESIS = PROJECT / ".localstack" / "lib" / "kinesis-local"
+LOOPBACK = PROJECT / "tests" / "servers" / "loopback.js"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +37,18 @@ class Queue:
 
 
 def localstack_process() -> ServerProcess:
-    """Return real LocalStack in host mode, not started. Only SQS is fit for use: nothing is seeded for the others."""
+    """Return real LocalStack in host mode, not started.
+
+    SQS is fit for use, and Kinesis where it was installed. Nothing is there for DynamoDB: LocalStack would fetch it.
+    """
 
     def environment(port: int, folder: Path) -> Mapping[str, str | None]:
         address = f"127.0.0.1:{port}"
         inherited = dict.fromkeys(name for name in os.environ if name.startswith("LOCALSTACK_"))
+        libraries = folder / "var" / "lib" / "localstack" / "lib"
+        libraries.mkdir(parents=True)
+        if LOCALSTACK_KINESIS.exists():
+            (libraries / LOCALSTACK_KINESIS.name).symlink_to(LOCALSTACK_KINESIS)
         return {
             **inherited,
             "PATH": f"{LOCALSTACK_PYTHON.parent}{os.pathsep}{os.environ['PATH']}",
@@ -55,6 +64,9 @@ def localstack_process() -> ServerProcess:
             "SKIP_SSL_CERT_DOWNLOAD": "1",
             "DISABLE_EVENTS": "1",
             "LS_LOG": "warning",
+            "KINESIS_LATENCY": "50",  # milliseconds until a stream or a split is done
+            "KINESIS_MOCK_LOG_LEVEL": "ERROR",
+            "NODE_OPTIONS": f"--require={LOOPBACK}",  # its Kinesis would listen on every interface
         }
 
     return ServerProcess(

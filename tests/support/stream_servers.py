@@ -14,14 +14,13 @@ from aiobotocore.session import get_session
 from esmd.pollers.localstack import Connection, LocalStackClients
 from esmd.testing.server_process import ServerProcess
 
-from support.servers import PROJECT
+from support.servers import LOOPBACK, PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
     from pathlib import Path
 
 KINESIS_LOCAL = PROJECT / ".kinesis-local" / "node_modules" / "kinesis-local" / "main.js"
-LOOPBACK = PROJECT / "tests" / "servers" / "loopback.js"
 REGION = "us-east-1"
 SESSION = get_session()  # one for all tests: it keeps the services' models, which take long to read
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
+from dataclasses import replace
 
 import pytest
-from support.stream_lab import data_of, stream_mapping
 
 from esmd.mappings.outcomes import Throttled
 from esmd.observe import mapping_events as say
 from esmd.observe import stream_events as stream
 from esmd.pollers.streams import Seek
+from esmd.testing.stream_engine import StreamEngine
+
+from support.stream_lab import data_of, stream_mapping
 
 pytestmark = pytest.mark.looptime
 
@@ -64,17 +67,11 @@ async def test_at_timestamp_starts_there():
     async with stream_mapping(started=False) as lab:
         lab.put("before")
         await asyncio.sleep(10)
-        lab.settings = _with(lab.settings, start=Seek.at_time(lab.engine.now()))
+        lab.settings = replace(lab.settings, start=Seek.at_time(lab.engine.now()))
         lab.put("after")
         lab.start()
         await asyncio.sleep(5)
         assert lab.delivered == ["after"]
-
-
-def _with(settings, **changes):
-    from dataclasses import replace
-
-    return replace(settings, **changes)
 
 
 async def test_the_worked_example_of_bisecting():
@@ -314,8 +311,6 @@ async def test_throttled_reads_back_off_and_lose_nothing():
 
 
 async def test_reading_stays_within_the_services_limits():
-    from esmd.testing.stream_engine import StreamEngine
-
     async with stream_mapping(engine=StreamEngine(throttling=True), read_limit=10) as lab:
         lab.put(*map(str, range(500)))
         await asyncio.sleep(60)
@@ -324,8 +319,6 @@ async def test_reading_stays_within_the_services_limits():
 
 
 async def test_empty_pages_do_not_mean_caught_up():
-    from esmd.testing.stream_engine import StreamEngine
-
     async with stream_mapping(engine=StreamEngine(empty_pages=5)) as lab:
         lab.put(*map(str, range(10)))
         await asyncio.sleep(30)
@@ -447,15 +440,18 @@ async def test_a_record_too_large_for_any_event_is_a_failure_not_an_endless_loop
 
 
 async def test_two_mappings_on_one_stream_are_independent():
-    async with stream_mapping(poison("a"), batch_size=1) as failing:
-        async with stream_mapping(engine=failing.engine, create=False, started=False) as fine:
-            fine.settings = _with(fine.settings, name="other")
-            fine.store = failing.store
-            fine.start()
-            fine.put("a", "b")
-            await asyncio.sleep(10)
-            assert fine.delivered == ["a", "b"]
-            assert set(failing.delivered) == {"a"}
+    engine = StreamEngine()
+    async with (
+        stream_mapping(poison("a"), engine=engine, batch_size=1) as failing,
+        stream_mapping(engine=engine, create=False, started=False) as fine,
+    ):
+        fine.settings = replace(fine.settings, name="other")
+        fine.store = failing.store
+        fine.start()
+        fine.put("a", "b")
+        await asyncio.sleep(10)
+        assert fine.delivered == ["a", "b"]
+        assert set(failing.delivered) == {"a"}
 
 
 async def test_a_mapping_is_quiet_when_everything_is_read_and_resolved():

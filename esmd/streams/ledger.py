@@ -1,0 +1,122 @@
+"""What is stored of one shard: its position, and what a restart has to know of lanes, failing batches and its window.
+
+`trouble` of the stored progress is JSON: `{"lanes": how far each lane is, "batches": {lane: snapshot of its policy}}`; the
+final invocation of a tumbling window has the key `final` among the batches.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from esmd.observe.stream_events import CheckpointCommitted
+from esmd.state.position import SHARD_END, Position
+from esmd.streams.storing import keep
+
+if TYPE_CHECKING:
+    from esmd.mappings.lanes import Lanes
+    from esmd.mappings.windows import Windows
+    from esmd.state.protocol import ShardProgress, StreamIdentity
+    from esmd.streams.settings import Surroundings
+
+FINAL = "final"
+"""Key of the snapshot of a window's final invocation, beside those of the lanes."""
+
+
+class Ledger:
+    """Keeps one shard's progress.
+
+    Args:
+        around: what the mapping's shards share.
+        identity: of the stream.
+        progress: what was stored.
+    """
+
+    def __init__(self, around: Surroundings, identity: StreamIdentity, progress: ShardProgress) -> None:
+        self._around = around
+        self._identity = identity
+        self._progress = progress
+        self._committed = progress.position
+        trouble = _json(progress.trouble)
+        lanes = trouble.get("lanes")
+        self.lanes_snapshot: dict[str, Any] | None = lanes if isinstance(lanes, dict) else None
+        """What `Lanes` resumes from."""
+        self._snapshots = _batches(trouble, around.settings.parallelization_factor)
+        self._resumes = dict(self._snapshots)
+
+    @property
+    def progress(self) -> ShardProgress:
+        """Where the shard stands."""
+        return self._progress
+
+    @property
+    def at_end(self) -> ShardProgress:
+        """What to store when the shard is finished."""
+        return replace(self._progress, position=SHARD_END, trouble=None, window=None, updated_at=self._around.wall())
+
+    @property
+    def window_snapshot(self) -> dict[str, Any] | None:
+        """What `Windows` restores itself from."""
+        return _json(self._progress.window) or None
+
+    def stored(self, key: str) -> Any:
+        """The policy's snapshot from before a restart, still to be resumed; None if there is none."""
+        return self._resumes.get(key)
+
+    def resume(self, key: str) -> Any:
+        """As `stored`, and it is resumed now."""
+        return self._resumes.pop(key, None)
+
+    def remember(self, key: str, snapshot: Any) -> None:
+        """What the next commit says of a lane's batch; None if there is nothing to know."""
+        if snapshot is None:
+            self._snapshots.pop(key, None)
+        else:
+            self._snapshots[key] = snapshot
+
+    async def commit(self, lanes: Lanes, windows: Windows | None) -> None:
+        """Store where the shard stands now; waits, and says so, while the store cannot."""
+        checkpoint = lanes.checkpoint
+        position = self._progress.position if checkpoint is None else Position.after(checkpoint)
+        self._progress = replace(
+            self._progress,
+            position=position,
+            trouble=self._trouble(lanes),
+            window=None if windows is None else json.dumps(windows.snapshot()),
+            updated_at=self._around.wall(),
+        )
+        around = self._around
+        if not await keep(around, self._identity, self._progress):
+            return
+        if position != self._committed:
+            self._committed = position
+            around.telemetry.emit(
+                CheckpointCommitted(mapping=around.settings.name, shard=self._progress.shard_id, position=str(position))
+            )
+
+    def _trouble(self, lanes: Lanes) -> str | None:
+        snapshot = lanes.snapshot()
+        if snapshot is None and not self._snapshots:
+            return None
+        return json.dumps({"lanes": snapshot, "batches": self._snapshots})
+
+
+def _json(text: str | None) -> dict[str, Any]:
+    """What was stored; a text that is damaged or no object counts as nothing."""
+    try:
+        value = json.loads(text) if text else {}
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _batches(trouble: dict[str, Any], factor: int) -> dict[str, Any]:
+    """The stored snapshots by lane; with another factor the keys lie in other lanes, so none fits."""
+    stored = trouble.get("batches")
+    lanes = trouble.get("lanes")
+    known = lanes.get("factor") if isinstance(lanes, dict) else None
+    if not isinstance(stored, dict) or (known is not None and known != factor):
+        return {}
+    keys = {str(lane) for lane in range(factor)} | {FINAL}
+    return {key: snapshot for key, snapshot in stored.items() if key in keys}
