@@ -40,6 +40,10 @@ test-fast: $(READY) ## Run the quick tests only: no servers
 test-slow: $(READY) servers ## Run the slow tests: large runs, many kills
 	@$(BIN)/pytest -m slow --durations=0 $(ARGS)
 
+.PHONY: explore
+explore: $(READY) ## Let the property tests look for new examples
+	@HYPOTHESIS_PROFILE=explore $(BIN)/pytest tests/property $(ARGS)
+
 .PHONY: coverage
 coverage: $(READY) servers ## Run the tests and show which lines they miss
 	@$(BIN)/coverage erase

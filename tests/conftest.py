@@ -6,6 +6,7 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from esmd.testing.embedded import ministack_process
@@ -30,6 +31,11 @@ FOREIGN_NAMES = {
     "https_proxy",
     "all_proxy",
 }
+
+# The same examples in every run, so that a change is judged by itself; `make explore` looks for new ones.
+hypothesis.settings.register_profile("steady", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("explore", max_examples=1000, deadline=None, print_blob=True)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 
 def pytest_sessionstart() -> None:

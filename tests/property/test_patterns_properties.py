@@ -177,7 +177,12 @@ def spells_a_path_twice(value: Any) -> bool:
 @given(pattern=PATTERNS, value=EVENTS)
 def test_agrees_with_the_slow_matcher(pattern, value):
     assume(not spells_a_path_twice(value))
-    assert compile_pattern(json.dumps(pattern)).matches(value) is slowly_matches(pattern, value)
+    try:
+        compiled = compile_pattern(json.dumps(pattern))
+    except InvalidPattern as error:
+        assume("combine to more than" not in error.message)  # a bound of ours, not of the language
+        raise
+    assert compiled.matches(value) is slowly_matches(pattern, value)
 
 
 @settings(deadline=None, max_examples=400)

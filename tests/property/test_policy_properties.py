@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import note
+from hypothesis import note, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from esmd.mappings.commands import Discard, Finished, Invoke, Processed, Wait
 from esmd.mappings.outcomes import Rejected, Throttled, Unreachable
@@ -88,11 +88,23 @@ class Batch(RuleBasedStateMachine):
 
     # --- what the shell does
 
-    @rule(invocations=INVOCATIONS)
-    def go_on(self, invocations):
+    @rule(
+        writes=WRITES,
+        invocations=INVOCATIONS,
+        killed=st.none() | st.tuples(st.integers(0, 2), st.integers(0, 2)),
+    )
+    def go_on(self, writes, invocations, killed):
+        if not self.pending():
+            self.next_batch(writes)
         for outcome, named, duration in invocations:
-            while not self.step(outcome, named, duration):
+            for _ in range(100):
+                if self.step(outcome, named, duration):
+                    break
                 self.the_checkpoint_is_monotone_and_passes_no_unresolved_record()
+            else:
+                raise AssertionError("no end of waits and discards")
+        if killed:
+            self.restart(*killed)
 
     def step(self, outcome, named, duration):
         """Carry out one command; whether it was an invocation, or nothing is left to do."""
@@ -111,8 +123,6 @@ class Batch(RuleBasedStateMachine):
                 assert self.pending() == []
         return isinstance(command, Invoke | Finished)
 
-    @precondition(lambda self: not self.pending())
-    @rule(writes=WRITES)
     def next_batch(self, writes):
         """The shard goes on behind the checkpoint."""
         before = len(self.source)
@@ -174,8 +184,6 @@ class Batch(RuleBasedStateMachine):
         self.monotonic += seconds
         self.epoch += seconds
 
-    @precondition(lambda self: self.pending())
-    @rule(trimmed=st.integers(0, 2), written=st.integers(0, 2))
     def restart(self, trimmed, written):
         """Kill the process: the batch is read again from the checkpoint, with less at its front and more behind."""
         snapshot = json.loads(json.dumps(self.policy.snapshot()))
@@ -225,3 +233,5 @@ class Batch(RuleBasedStateMachine):
 
 
 TestBatch = Batch.TestCase
+# A step is several invocations: longer walks only repeat what these have shown.
+TestBatch.settings = settings(stateful_step_count=12)

@@ -221,12 +221,8 @@ async def live(plan: Plan) -> None:
 
 def in_virtual_time(story: Coroutine[Any, Any, None]) -> None:
     """Run it in a loop of its own, whose clock jumps: the marker would cover all examples with one loop."""
-    loop = looptime.new_event_loop()
-    try:
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(story)
-    finally:
-        asyncio.set_event_loop(None)
+    with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
+        runner.run(story)
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -78,15 +78,20 @@ def localstack_process() -> ServerProcess:
     )
 
 
-def touch_sqs(endpoint_url: str, *, seconds: float = 60.0) -> None:
-    """Make a server load its SQS, which LocalStack does at the first call, taking seconds."""
+def touch_sqs(endpoint_url: str) -> None:
+    """Make a server load its SQS, see `touch`."""
+    touch(endpoint_url, "sqs", "AmazonSQS.ListQueues")
+
+
+def touch(endpoint_url: str, service: str, target: str, *, seconds: float = 60.0) -> None:
+    """Make a server load a service, which LocalStack does at the first call, taking seconds."""
     request = urllib.request.Request(  # noqa: S310 - our own server's URL
         endpoint_url,
         data=b"{}",
         headers={
             "Content-Type": "application/x-amz-json-1.0",
-            "X-Amz-Target": "AmazonSQS.ListQueues",
-            "Authorization": "AWS4-HMAC-SHA256 Credential=test/20200101/us-east-1/sqs/aws4_request, "
+            "X-Amz-Target": target,
+            "Authorization": f"AWS4-HMAC-SHA256 Credential=test/20200101/us-east-1/{service}/aws4_request, "
             "SignedHeaders=host, Signature=0",
         },
     )

@@ -14,7 +14,7 @@ from aiobotocore.session import get_session
 from esmd.pollers.localstack import Connection, LocalStackClients
 from esmd.testing.server_process import ServerProcess
 
-from support.servers import LOOPBACK, PROJECT
+from support.servers import LOCALSTACK_KINESIS, LOOPBACK, PROJECT, touch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
@@ -62,6 +62,15 @@ def kinesis_local() -> Iterator[str]:
         yield process.endpoint_url
     finally:
         process.stop()
+
+
+@pytest.fixture(scope="session")
+def localstack_kinesis(localstack: str) -> str:
+    """The URL of real LocalStack, its Kinesis running."""
+    if not LOCALSTACK_KINESIS.exists() or shutil.which("node") is None:
+        pytest.skip("LocalStack's Kinesis is not installed here: make localstack (needs npm)")
+    touch(localstack, "kinesis", "Kinesis_20131202.ListStreams")
+    return localstack
 
 
 def clients_for(endpoint_url: str) -> LocalStackClients:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 import uuid
@@ -15,7 +16,7 @@ from support.servers import Queue
 from support.stream_servers import REGION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 SESSION = Session()  # one for all tests: it keeps the services' models, which take long to read
 QUICK = {"initial": 0.2, "maximum": 1}
@@ -68,6 +69,13 @@ class World:
     def make_stream(self, prefix: str, *, shards: int = 1) -> Source:
         """Make a stream under a name of its own."""
         return self.create_stream(f"{prefix}-{uuid.uuid4().hex[:12]}", shards=shards)
+
+    def make_streams(self, prefixes: Iterable[str]) -> dict[str, Source]:
+        """Make several streams at once, by prefix: a server takes its time over each."""
+        names = {prefix: f"{prefix}-{uuid.uuid4().hex[:12]}" for prefix in prefixes}
+        for name in names.values():
+            self.client("kinesis").create_stream(StreamName=name, ShardCount=1)
+        return {prefix: Source(name, self.active(name)["StreamARN"]) for prefix, name in names.items()}
 
     def create_stream(self, name: str, *, shards: int = 1) -> Source:
         """Make a stream under that name."""
@@ -190,6 +198,11 @@ class Inbox:
     def of(self, source: Source) -> list[str]:
         """The failure records about a stream."""
         return [body for body in self.look() if source.arn in body]
+
+
+def data_of(record: Mapping[str, Any]) -> Any:
+    """The JSON that `World.put` put into a record."""
+    return json.loads(base64.b64decode(record["kinesis"]["data"]))
 
 
 def wait_until(found: Callable[[], Any], what: str, *, within: float = 30) -> Any:
