@@ -106,7 +106,7 @@ def kill_again_and_again(
                 daemon.signal(signal.SIGKILL)
                 assert daemon.exit_code() == -signal.SIGKILL
             done += 1
-    with Daemon(folder, config, "--exit-when-idle", "1s", environ=world.environ) as daemon:
+    with Daemon(folder, config, "--exit-when-idle", "500ms", environ=world.environ) as daemon:
         assert daemon.exit_code(within=300) == 0
     return Tally(journal.path), traffic.rounds, done
 
