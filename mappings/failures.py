@@ -1,8 +1,8 @@
 """The invocation records that an on-failure destination of a stream mapping receives [specification B.8].
 
-| destination | gets                                    | made by              |
-|-------------|-----------------------------------------|----------------------|
-| SQS, SNS    | the record: it points at the data       | `invocation_record`  |
+| destination | gets                                     | made by                                 |
+|-------------|------------------------------------------|-----------------------------------------|
+| SQS, SNS    | the record: it points at the data        | `invocation_record`                     |
 | S3          | the same with the whole event, `payload` | `invocation_object`, under `object_key` |
 
 The order of the keys is the recorded one. A record about records that got too old has no `responseContext`.

@@ -9,12 +9,12 @@ partial answers make more of it. What is saved for a restart, as JSON (`save`):
 After a restart the shard is read again from its checkpoint and the batch may look different. `restore` goes by sequence
 numbers, as integers:
 
-| record                                          | comes back as                                             |
-|-------------------------------------------------|-----------------------------------------------------------|
-| inside a saved part                             | a record of that part, with its attempts                   |
-| before, between or behind the saved parts       | a record of a new part, without attempts                   |
-| saved as resolved ahead of the checkpoint       | resolved                                                   |
-| inside a saved part that has grown              | a record of that part, without attempts: some are new to it |
+| record                                    | comes back as                                               |
+|-------------------------------------------|-------------------------------------------------------------|
+| inside a saved part                       | a record of that part, with its attempts                    |
+| before, between or behind the saved parts | a record of a new part, without attempts                    |
+| saved as resolved ahead of the checkpoint | resolved                                                    |
+| inside a saved part that has grown        | a record of that part, without attempts: some are new to it |
 
 A part whose records are gone (trimmed at the source) is gone. A snapshot that is damaged, from another version, or about
 no record of the batch is ignored, with a reason: fresh attempts deliver too often, wrong ones would lose records.

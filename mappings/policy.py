@@ -29,12 +29,12 @@ invocation (the verdict is explained in `esmd.mappings.verdicts`):
 what this one left over; doubled: from the initial wait, with every failure (or refusal) in a row of this part. Before an
 invocation, also before the first and before every retry:
 
-| attempts left | records too old | waiting | command                                                       |
-|---------------|-----------------|---------|---------------------------------------------------------------|
-| no            | any             | any     | Discard all of the part: RetryAttemptsExhausted               |
-| yes           | some            | any     | Discard the first run of those too old: RecordAgeExceeded     |
-| yes           | none            | yes     | Wait until the wait ends or the last of the part is too old   |
-| yes           | none            | no      | Invoke                                                        |
+| attempts left | records too old | waiting | command                                                     |
+|---------------|-----------------|---------|-------------------------------------------------------------|
+| no            | any             | any     | Discard all of the part: RetryAttemptsExhausted             |
+| yes           | some            | any     | Discard the first run of those too old: RecordAgeExceeded   |
+| yes           | none            | yes     | Wait until the wait ends or the last of the part is too old |
+| yes           | none            | no      | Invoke                                                      |
 
 A part of many records always has attempts left while bisecting is on: its failures split it. A record is too old once its
 age reaches `MaximumRecordAgeInSeconds`; age never starts anew. Those that are left when others got too old keep their

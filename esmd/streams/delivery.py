@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 _PATIENCE = 30.0
 """Seconds to wait for a free place before asking the policy again, and saying that the batch is delayed."""
 
+_IDS_SHOWN = 10
+"""Most record ids of one log line; the counts beside them are complete."""
+
 _BLOCKED_AFTER = 60.0
 """Seconds of failing after which the shard is said to be blocked; then again each time that has grown tenfold."""
 
@@ -143,16 +146,20 @@ class Delivery:
         notes = self._policy.invoked(outcome, self._loop.time(), self._around.wall(), refused_answer=refused)
         about = self._about(records)
         ages = {"iterator_age_ms": sent_age, "processed_age_ms": (self._around.wall() - records[-1].arrived_at) * 1000}
+        about |= {"duration_ms": (self._loop.time() - started) * 1000, **ages}
         processed: Sequence[Record] = ()
+        again: Retrying | Bisected | None = None
         for note in notes:
             match note:
                 case Processed(done):
                     processed = done
                 case Retrying():
+                    again = note
                     self._say_retrying(note)
                 case Bisected():
+                    again = note
                     self._say_bisected(note)
-        self._say_outcome(about | ages, (self._loop.time() - started) * 1000, records, processed)
+        self._say_outcome(about, records, processed, again)
         await self._progress.moved(processed, state=state, snapshot=self._policy.snapshot())
 
     async def _outcome(self, event: bytes, records: Sequence[Record]) -> Outcome:
@@ -212,36 +219,29 @@ class Delivery:
         }
 
     def _say_outcome(
-        self, about: dict[str, Any], duration_ms: float, records: Sequence[Record], processed: Sequence[Record]
+        self,
+        about: dict[str, Any],
+        records: Sequence[Record],
+        processed: Sequence[Record],
+        again: Retrying | Bisected | None,
     ) -> None:
-        """`batch.succeeded`, `batch.partial` or `batch.failed`; a throttled one has been said as delayed."""
+        """`batch.succeeded`, `batch.partial` or `batch.failed`; one that never ran has been said as delayed."""
         trouble = self._policy.trouble
-        about |= {"duration_ms": duration_ms, "attempt": 1 if trouble is None else max(1, trouble.attempts)}
+        about["attempt"] = 1 if trouble is None else max(1, trouble.attempts)
         if len(processed) == len(records):
             self._emit(say.BatchSucceeded(**about, cut=self._cut))
             return
-        if trouble is not None and not trouble.failure.counts:
+        failure = again.failure if again is not None else trouble.failure if trouble is not None else None
+        if failure is None or not failure.counts:
             return
         left = records[len(processed) :]
-        command = self._policy.next(self._loop.time(), self._around.wall())
-        about |= {
-            "ids": tuple(record.id for record in left[:10]),
-            "next": "discard" if isinstance(command, Discard) else "retry",
-            "retry_in_s": max(0.0, command.until_monotonic - self._loop.time()) if isinstance(command, Wait) else 0.0,
-        }
-        if processed or (trouble is not None and trouble.failure.kind == "reported"):
+        about["ids"] = tuple(record.id for record in left[:_IDS_SHOWN])
+        about["next"] = "discard" if again is None else "retry"
+        about["retry_in_s"] = 0.0 if again is None else again.delay
+        if failure.kind == "reported":
             self._emit(say.BatchPartial(**about, failed=len(left)))
-            return
-        failure = trouble.failure if trouble is not None else None
-        if failure is None and isinstance(command, Discard):
-            failure = command.failure
-        self._emit(
-            say.BatchFailed(
-                **about,
-                error_type=failure.error_type if failure else "Unknown",
-                error_message=failure.error_message if failure else "",
-            )
-        )
+        else:
+            self._emit(say.BatchFailed(**about, error_type=failure.error_type, error_message=failure.error_message))
 
     def _say_retrying(self, note: Retrying) -> None:
         common = {"mapping": self._name, "shard": self._shard_id, "function": self._around.function.name}

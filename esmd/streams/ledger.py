@@ -6,6 +6,7 @@ final invocation of a tumbling window has the key `final` among the batches.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,9 @@ class Ledger:
         self._identity = identity
         self._progress = progress
         self._committed = progress.position
+        self._saving = asyncio.Lock()
+        self._wanted = 0
+        self._kept = 0
         trouble = _json(progress.trouble)
         lanes = trouble.get("lanes")
         self.lanes_snapshot: dict[str, Any] | None = lanes if isinstance(lanes, dict) else None
@@ -76,7 +80,19 @@ class Ledger:
             self._snapshots[key] = snapshot
 
     async def commit(self, lanes: Lanes, windows: Windows | None) -> None:
-        """Store where the shard stands now; waits, and says so, while the store cannot."""
+        """Store where the shard stands now; waits, and says so, while the store cannot.
+
+        One at a time: a save that has to be tried again would else undo a later one of another lane. Who waits for its
+        turn may find that the save before took everything along.
+        """
+        self._wanted += 1
+        wanted = self._wanted
+        async with self._saving:
+            if self._kept < wanted:
+                await self._save(lanes, windows)
+
+    async def _save(self, lanes: Lanes, windows: Windows | None) -> None:
+        wanted = self._wanted
         checkpoint = lanes.checkpoint
         position = self._progress.position if checkpoint is None else Position.after(checkpoint)
         self._progress = replace(
@@ -89,6 +105,7 @@ class Ledger:
         around = self._around
         if not await keep(around, self._identity, self._progress):
             return
+        self._kept = wanted
         if position != self._committed:
             self._committed = position
             around.telemetry.emit(

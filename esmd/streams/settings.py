@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 READ_AHEAD_BYTES = 12 * 1024 * 1024
 """Of one shard, read and not resolved: two of the largest events. Reading pauses above it."""
 
+READ_AHEAD_TOTAL = 64 * 1024 * 1024
+"""Of all shards of a mapping together: each may have an equal part, and a page more. What hundreds of shards may hold has
+to be bounded too, not only what each may."""
+
 READS_AT_ONCE = 64
 """Calls of one mapping under way at once, however many shards it has."""
 
@@ -73,6 +77,22 @@ class StreamSettings:
     log_payloads: bool
 
 
+class ReadAhead:
+    """How much one shard may have read and not resolved: its part of what the mapping's shards may have together.
+
+    Attributes:
+        shards: being read now.
+    """
+
+    def __init__(self) -> None:
+        self.shards = 0
+
+    @property
+    def limit(self) -> int:
+        """In bytes. Reading goes on below it, so that even the smallest part lets a shard read a page."""
+        return min(READ_AHEAD_BYTES, max(1, READ_AHEAD_TOTAL // max(1, self.shards)))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """What the shards of one mapping share; `stop` is set when nothing new is to be started. `wall` is the time of day."""
@@ -87,4 +107,5 @@ class Surroundings:
     trouble: Trouble
     stop: asyncio.Event
     wall: Callable[[], float] = time.time
+    ahead: ReadAhead = field(default_factory=ReadAhead)
     calls: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(READS_AT_ONCE))

@@ -125,12 +125,14 @@ class ShardConsumer:
         self._around.telemetry.emit(stream.ShardStarted(mapping=name, shard=self.shard_id, position=position))
         stopping = self._loop.create_task(self._around.stop.wait())
         stopping.add_done_callback(lambda _: self._wake.set())
+        self._around.ahead.shards += 1
         try:
             async with asyncio.TaskGroup() as tasks:
                 reading = tasks.create_task(self._read())
                 await self._deliver(tasks)
                 await asyncio.wait([reading])
         finally:
+            self._around.ahead.shards -= 1
             stopping.cancel()
         if self._gone is not None and not self._around.stop.is_set():
             raise self._gone
@@ -162,8 +164,13 @@ class ShardConsumer:
                 self._wake.set()
                 return
 
+    @property
+    def _most_ahead(self) -> int:
+        """Bytes to read ahead. A batching window asks for whole batches, else they would be as small as the shard's part."""
+        return READ_AHEAD_BYTES if self._around.settings.window else self._around.ahead.limit
+
     async def _has_room(self) -> bool:
-        while self._lanes.outstanding_bytes >= READ_AHEAD_BYTES and not self._around.stop.is_set():
+        while self._lanes.outstanding_bytes >= self._most_ahead and not self._around.stop.is_set():
             self._room.clear()
             await self._room.wait()
         return not self._around.stop.is_set()
@@ -309,7 +316,7 @@ class ShardConsumer:
             if self._windows is not None:
                 self._windows.resolved(resolved, state=state)
             self._lanes.resolve(record.id for record in resolved)
-            if self._lanes.outstanding_bytes < READ_AHEAD_BYTES:
+            if self._lanes.outstanding_bytes < self._most_ahead:
                 self._room.set()
         self.ledger.remember(str(lane), snapshot)
         await self._commit()

@@ -463,7 +463,9 @@ def test_the_sums_of_tumbling_windows_are_those_of_what_was_put(stage: Stage) ->
     sums: dict[str, int] = defaultdict(int)
     seen: list[int] = []
     for entry in calls():
-        [start, end] = (datetime.fromisoformat(entry["window"]["window"][name]).timestamp() for name in ("start", "end"))
+        [start, end] = (
+            datetime.fromisoformat(entry["window"]["window"][name]).timestamp() for name in ("start", "end")
+        )
         assert end - start == 2
         assert start % 2 == 0
         for record in entry["records"]:

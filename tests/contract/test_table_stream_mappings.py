@@ -100,9 +100,7 @@ def stage(ministack: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         world.write(tables["latest"], {"id": {"S": "old"}})
         world.write(tables["lanes"], *({"id": {"S": f"i{n % 5}"}, "n": {"N": str(n)}} for n in range(40)))
         inbox = Inbox(world, world.make_queue("failures"))
-        mappings = {
-            name: stream_mapping(tables[name].arn, "table", **settings) for name, settings in MAPPINGS.items()
-        }
+        mappings = {name: stream_mapping(tables[name].arn, "table", **settings) for name, settings in MAPPINGS.items()}
         mappings["poison"]["destination_config"] = {"on_failure": {"destination": inbox.queue.arn}}
         # The label is the user's way not to have to look it up.
         arn, _, _ = tables["lanes"].arn.rpartition("/")
@@ -178,8 +176,9 @@ def test_a_pattern_names_the_types_of_values(stage: Stage) -> None:
 def test_from_latest_only_new_changes_come(stage: Stage) -> None:
     numbers = itertools.count()
     stage.daemon.wait_until(
-        lambda: stage.world.write(stage.tables["latest"], {"id": {"S": f"new-{next(numbers)}"}})
-        or stage.keys("latest"),
+        lambda: (
+            stage.world.write(stage.tables["latest"], {"id": {"S": f"new-{next(numbers)}"}}) or stage.keys("latest")
+        ),
         what="a new change",
         within=60,
     )

@@ -103,7 +103,9 @@ def test_a_state_file_that_cannot_be_used_is_said_and_ends_the_daemon(
     assert (tmp_path / "state.db").read_text(encoding="utf-8").startswith("this is a letter")
 
 
-def test_a_restart_grants_a_poison_record_no_fresh_retries(world: World, tmp_path: Path, journal: StreamJournal) -> None:
+def test_a_restart_grants_a_poison_record_no_fresh_retries(
+    world: World, tmp_path: Path, journal: StreamJournal
+) -> None:
     stream = world.make_stream("poison")
     inbox = Inbox(world, world.make_queue("failures"))
     world.put(stream, {"n": 0, "raise": "bad"})
@@ -149,7 +151,9 @@ def test_an_idle_run_ends_with_0_when_everything_is_read(world: World, tmp_path:
     assert daemon.events("daemon.stopped", exit_code=0)
 
 
-def test_an_idle_run_waits_for_a_batch_that_is_to_be_retried(world: World, tmp_path: Path, journal: StreamJournal) -> None:
+def test_an_idle_run_waits_for_a_batch_that_is_to_be_retried(
+    world: World, tmp_path: Path, journal: StreamJournal
+) -> None:
     stream = world.make_stream("retried")
     world.put(stream, {"n": 0, "raise": "bad"})
     backoff = {"retry_backoff": {"initial": 3, "maximum": 3}}

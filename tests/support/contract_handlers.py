@@ -140,3 +140,12 @@ def tally(event, context):
     """Writes down key and number of each record, and nothing else: for large runs."""
     records = zip(event["Records"], said_by(event), strict=True)
     write_down([[r["kinesis"]["partitionKey"], data["n"]] for r, data in records])
+
+
+def extent(event, context):
+    """Writes down the shard and the first and last number of a batch without gaps; anything else is an error."""
+    shard, _, _ = event["Records"][0]["eventID"].partition(":")
+    numbers = [data["n"] for data in said_by(event)]
+    if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+        raise ValueError(f"{shard} is not in order: {numbers}")
+    write_down([shard, numbers[0], numbers[-1]])
