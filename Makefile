@@ -73,9 +73,10 @@ localstack: ## Install real LocalStack for the tests (needs Python 3.13)
 		|| echo "LocalStack could not be installed; its tests will be skipped (make localstack tries again)"
 
 .PHONY: generated
-generated: $(READY) ## Write again what is generated from the code: schema, docs tables
-	@$(BIN)/python -m esmd schema > config/schema.json
-	@$(BIN)/python docs/generate.py
+generated: $(READY) ## Write again what is made from the code: schema, tables of the docs
+	@$(BIN)/python -m esmd.config.reference
+	@$(BIN)/python -m esmd.observe.catalogue
+	@PYTHONPATH=tests $(BIN)/python -m support.failure_page
 
 .PHONY: lock
 lock: ## Resolve constraints.txt anew (needs uv)
