@@ -46,6 +46,9 @@ IDS_SHOWN = 10
 _PATIENCE = 30.0
 """Seconds to wait for a free place before saying again that the batch is delayed."""
 
+_LEAST_PATIENCE = 0.001
+"""A wait of less might end before the visibility timeout does, by a tick of the clock, again and again."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
@@ -116,7 +119,7 @@ class SqsBatch:
     async def _invoke_in_turn(self) -> Outcome | None:
         """Invoke as soon as there is a place; None if there was none before patience, visibility or the mapping ended."""
         function = self._around.function
-        patience = max(0.0, min(_PATIENCE, self._hidden_for()))
+        patience = max(_LEAST_PATIENCE, min(_PATIENCE, self._hidden_for()))
         if not await function.take_place_unless(self._around.stop, patience):
             return None
         with self._named():

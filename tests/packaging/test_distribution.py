@@ -61,7 +61,10 @@ def build_wheel(checkout: Path, target: Path) -> Path:
 def build_sdist(checkout: Path, target: Path) -> Path:
     target.mkdir()
     run(
-        sys.executable, "-c", f"from setuptools import build_meta; build_meta.build_sdist({str(target)!r})", cwd=checkout
+        sys.executable,
+        "-c",
+        f"from setuptools import build_meta; build_meta.build_sdist({str(target)!r})",
+        cwd=checkout,
     )
     [sdist] = target.glob("*.tar.gz")
     return sdist

@@ -56,7 +56,17 @@ def test_a_line_is_a_sample_with_its_body_as_text(tmp_path):
 
 @pytest.mark.parametrize(
     "line",
-    ["{", "[]", "7", '"text"', "null", "{}", '{"queue": "orders"}', '{"body": 1}', '{"queue": "a", "stream": "b", "body": 1}'],
+    [
+        "{",
+        "[]",
+        "7",
+        '"text"',
+        "null",
+        "{}",
+        '{"queue": "orders"}',
+        '{"body": 1}',
+        '{"queue": "a", "stream": "b", "body": 1}',
+    ],
 )
 def test_a_line_that_is_no_sample_is_named_with_its_number(tmp_path, line):
     file = tmp_path / "traffic.jsonl"

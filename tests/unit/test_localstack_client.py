@@ -61,9 +61,7 @@ async def test_each_region_and_service_has_a_client_of_its_own():
         found = [await made.client(*place) for place in places]
         assert len({id(client) for client, _ in found}) == 3
         assert [(c.meta.service_model.service_name, c.meta.region_name) for c, _ in found] == places
-        assert found[1][1] == Connection(
-            endpoint_url="http://127.0.0.1:1", region="eu-west-1", dummy_credentials=True
-        )
+        assert found[1][1] == Connection(endpoint_url="http://127.0.0.1:1", region="eu-west-1", dummy_credentials=True)
 
 
 async def test_a_client_is_fit_for_long_polls_and_leaves_retries_to_the_loops():

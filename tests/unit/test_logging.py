@@ -93,7 +93,7 @@ def test_texts_of_several_parts_are_lists():
 
 @pytest.mark.parametrize(
     "text",
-    ["two\nlines", "tab\t, quote \" and \\", "\x1b[31mred\x1b[0m", "nul\x00", "naïve ☃ 😀", "lone \udc80 surrogate"],
+    ["two\nlines", 'tab\t, quote " and \\', "\x1b[31mred\x1b[0m", "nul\x00", "naïve ☃ 😀", "lone \udc80 surrogate"],
 )
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
 def test_whatever_a_handler_writes_is_one_line_of_ascii_and_comes_back(text, encoding):

@@ -15,7 +15,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ROOMS = {"esmd.pollers": ROOT / "pollers", "esmd.mappings": ROOT / "mappings", "esmd.config": ROOT / "config"}
 MOST_LINES = 400
-PURE = "socket asyncio time logging structlog threading subprocess os selectors http urllib aiobotocore botocore".split()
+PURE = (
+    "socket asyncio time logging structlog threading subprocess os selectors http urllib aiobotocore botocore".split()
+)
 
 
 def modules() -> Iterator[tuple[str, Path]]:
