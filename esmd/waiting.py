@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-
 _SLACK = 0.001
 """Seconds after a deadline at which a wait for it ends. A loop may wake up to its clock's resolution too early; whoever then
 finds the deadline still ahead would wait for it again and again, without time going on."""

@@ -12,7 +12,6 @@ What finding a place anew means is decided by `esmd.pollers.streams.seek_again`.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
@@ -127,7 +126,7 @@ def classify(error: BaseException) -> Failure:
     if isinstance(response, dict) and isinstance(response.get("Error"), dict):
         return _of_answer(response)
     code = type(error).__name__
-    if isinstance(error, TimeoutError | asyncio.TimeoutError):
+    if isinstance(error, TimeoutError):
         return Failure(Kind.BACK_OFF, code, str(error) or "the call took too long")
     message = _innermost(error)
     return Failure(Kind.RECONFIGURE if code in _RECONFIGURE else Kind.BACK_OFF, code, message)

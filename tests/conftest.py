@@ -13,13 +13,14 @@ from esmd.testing.embedded import ministack_process
 from esmd.testing.fake_sqs import FakeSqs
 
 from support.servers import LOCALSTACK_PYTHON, localstack_process, touch_sqs
-from support.stream_servers import kinesis_local  # noqa: F401 - a fixture
+from support.stream_servers import kinesis_local, localstack_kinesis  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-SERVER_FIXTURES = {"ministack", "localstack", "any_sqs_server", "kinesis_local"}
+SERVER_FIXTURES = {"ministack", "localstack", "any_sqs_server", "kinesis_local", "localstack_kinesis"}
+PROCESS_FOLDERS = {"contract", "integration", "packaging", "typing"}
 FOREIGN_PREFIXES = ("AWS_", "LOCALSTACK_", "ESMD_")
 FOREIGN_NAMES = {
     "USE_SSL",
@@ -48,9 +49,10 @@ def pytest_sessionstart() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that use a real server, so that nobody has to remember."""
+    """Mark the tests that start servers or processes, so that nobody has to remember."""
     for item in items:
-        if SERVER_FIXTURES & set(getattr(item, "fixturenames", ())):
+        folders = set(item.path.relative_to(item.config.rootpath).parts)
+        if SERVER_FIXTURES & set(getattr(item, "fixturenames", ())) or PROCESS_FOLDERS & folders:
             item.add_marker(pytest.mark.server)
 
 

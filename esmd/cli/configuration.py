@@ -13,6 +13,7 @@ from esmd.cli.exits import Exit
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from esmd.config.report import Diagnostic
     from esmd.config.schema import Config
 
 DEFAULT_FILE = "esmd.yaml"
@@ -31,10 +32,15 @@ def configuration_paths(given: Sequence[str | Path], *, environ: Mapping[str, st
     return (default,)
 
 
-def load_configuration(given: Sequence[str | Path], *, environ: Mapping[str, str] | None = None) -> Config:
+def load_configuration(
+    given: Sequence[str | Path],
+    *,
+    environ: Mapping[str, str] | None = None,
+    warnings: list[Diagnostic] | None = None,
+) -> Config:
     """The configuration of a command that cannot go on without a valid one.
 
-    Errors and warnings go to stderr.
+    Errors and warnings go to stderr; of a valid configuration, warnings go to the list instead if one is given.
 
     Raises:
         SystemExit: with `Exit.CONFIG`, where there are errors.
@@ -45,6 +51,9 @@ def load_configuration(given: Sequence[str | Path], *, environ: Mapping[str, str
     variables = os.environ if environ is None else environ
     paths = configuration_paths(given, environ=variables)
     loaded = load(paths, environ=variables)
+    if warnings is not None and loaded.config is not None:
+        warnings += loaded.diagnostics
+        return loaded.config
     for diagnostic in loaded.diagnostics:
         click.echo(str(diagnostic), err=True)
     if loaded.config is None:

@@ -14,11 +14,12 @@ from esmd.cli.configuration import load_configuration
 from esmd.cli.options import daemon_options, log_level_option, longest_poll_for, shared_options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from esmd.assembly import RunOptions
     from esmd.cli.exits import Exit
     from esmd.cli.launch import LogOptions
+    from esmd.config.report import Diagnostic
     from esmd.config.schema import Config
     from esmd.observe.logging import Format
 
@@ -62,7 +63,8 @@ def command(
       esmd dev --traffic --exit-when-idle 5s
       LOCALSTACK_HOST=127.0.0.1:4566 esmd dev
     """  # noqa: D301 - click reads the character of \b, not its escape
-    config = load_configuration(paths)
+    warnings: list[Diagnostic] = []
+    config = load_configuration(paths, warnings=warnings)
     from esmd.assembly import RunOptions  # noqa: PLC0415 - brings botocore, which a bad configuration need not wait for
     from esmd.cli.launch import LogOptions, check_names, run_to_exit  # noqa: PLC0415
 
@@ -73,10 +75,16 @@ def command(
         longest_poll=min(_POLL_SECONDS, longest_poll_for(exit_when_idle) or _POLL_SECONDS),
         log_payloads=log_payloads,
     )
-    run_to_exit(_dev(config, options, log=LogOptions(log_format=log_format, level=log_level), traffic=traffic))
+    run_to_exit(
+        _dev(
+            config, options, log=LogOptions(log_format=log_format, level=log_level), traffic=traffic, warnings=warnings
+        )
+    )
 
 
-async def _dev(config: Config, options: RunOptions, *, log: LogOptions, traffic: str | None) -> Exit:
+async def _dev(
+    config: Config, options: RunOptions, *, log: LogOptions, traffic: str | None, warnings: Sequence[Diagnostic]
+) -> Exit:
     """Find or start an endpoint, and run on it."""
     from esmd.cli.launch import launch  # noqa: PLC0415
     from esmd.config import aws  # noqa: PLC0415
@@ -99,5 +107,11 @@ async def _dev(config: Config, options: RunOptions, *, log: LogOptions, traffic:
         chosen = DevOptions(endpoint_url=url, embedded=embedded, samples=samples, made_up=traffic == "")
         state = MemoryStateStore() if embedded and config.state.path is None else None
         return await launch(
-            config, options, log=log, environ=environ, companion=partial(beside, options=chosen), state=state
+            config,
+            options,
+            log=log,
+            environ=environ,
+            companion=partial(beside, options=chosen),
+            state=state,
+            warnings=warnings,
         )

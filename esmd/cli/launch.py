@@ -15,14 +15,16 @@ from esmd.cli.exits import Exit
 from esmd.config import aws
 from esmd.config.schema import StreamMapping
 from esmd.observe import logging
+from esmd.observe.daemon_events import ConfigWarning
 from esmd.observe.statistics import Statistics
 from esmd.observe.telemetry import Broadcast
 from esmd.shutdown import Shutdown
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from esmd.config.report import Diagnostic
     from esmd.config.schema import Config
     from esmd.observe.telemetry import Telemetry
     from esmd.pollers.localstack import LocalStackClients
@@ -99,6 +101,7 @@ async def launch(
     environ: Mapping[str, str] = os.environ,
     companion: Companion | None = None,
     state: StateStore | None = None,
+    warnings: Sequence[Diagnostic] = (),
 ) -> Exit:
     """Run the daemon until it ends.
 
@@ -110,9 +113,19 @@ async def launch(
         environ: the environment that decides on endpoints and paths.
         companion: runs beside the daemon, inside the same clients and signals.
         state: where stream mappings keep their progress; None for the file that the configuration names.
+        warnings: about the configuration, to be said in the log.
     """
     statistics = Statistics()
     telemetry = Broadcast(logging.configure(log_format=log.log_format, level=log.level), statistics.sink)
+    for warning in warnings:
+        telemetry.emit(
+            ConfigWarning(
+                place=f"{warning.file}:{warning.line}:{warning.column}",
+                setting=warning.path,
+                message=warning.message,
+                hint=warning.hint or None,
+            )
+        )
     shutdown = Shutdown()
     with shutdown.signals():
         async with make_clients(config.aws, environ) as clients, _state(config, options, state) as store:

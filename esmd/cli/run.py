@@ -13,6 +13,7 @@ from esmd.cli.options import daemon_options, log_level_option, longest_poll_for,
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from esmd.config.report import Diagnostic
     from esmd.observe.logging import Format
 
 
@@ -55,7 +56,8 @@ def command(
       AWS_ENDPOINT_URL=http://127.0.0.1:4566 esmd run --exit-when-idle 5s
       esmd run --allow-remote         # poll AWS itself
     """  # noqa: D301 - click reads the character of \b, not its escape
-    config = load_configuration(paths)
+    warnings: list[Diagnostic] = []
+    config = load_configuration(paths, warnings=warnings)
     from esmd.assembly import RunOptions  # noqa: PLC0415 - brings botocore, which a bad configuration need not wait for
     from esmd.cli.launch import LogOptions, check_names, launch, run_to_exit  # noqa: PLC0415
 
@@ -73,5 +75,6 @@ def command(
             log=LogOptions(log_format=log_format, level=log_level),
             allow_remote=allow_remote,
             environ=os.environ,
+            warnings=warnings,
         )
     )

@@ -21,6 +21,19 @@ class DaemonStarting(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigWarning(Event):
+    """The configuration is valid, but something in it has no effect or is not as on AWS; `esmd lint` says the same."""
+
+    name: ClassVar[str] = "config.warning"
+    level: ClassVar[Level] = "warning"
+    place: str
+    """`file:line:column`."""
+    setting: str
+    message: str
+    hint: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonReady(Event):
     """Every mapping has been started or has said why it cannot run."""
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.stream_servers import localstack_kinesis  # noqa: F401 - a fixture
 from support.stream_stage import MEANT_WELL, ROWS, WRONG, running
 from support.stream_world import World, data_of
 

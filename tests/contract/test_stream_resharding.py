@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.daemon import Daemon, function
+from support.daemon import Daemon, Journal, function
 from support.stream_kills import KEYS, Traffic
-from support.stream_servers import localstack_kinesis  # noqa: F401 - a fixture
-from support.stream_world import StreamJournal, World, data_of, stream_config, stream_mapping
+from support.stream_world import World, data_of, stream_config, stream_mapping
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +26,7 @@ pytestmark = pytest.mark.server
 @pytest.mark.parametrize("server", ["kinesis_local", "localstack_kinesis"])
 def test_splits_and_merges_under_traffic(server: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     url = request.getfixturevalue(server)
-    journals = {name: StreamJournal(tmp_path / f"{name}.jsonl") for name in ("one", "lanes")}
+    journals = {name: Journal(tmp_path / f"{name}.jsonl") for name in ("one", "lanes")}
     functions = {name: function("script", journal, timeout=10) for name, journal in journals.items()}
     with World(kinesis=url, others=url) as world:
         stream = world.make_stream("reshard")
@@ -69,7 +68,7 @@ def test_splits_and_merges_under_traffic(server: str, tmp_path: Path, request: p
                 assert_children_follow_their_parents(daemon, name, only, left, right)
 
 
-def orders(journal: StreamJournal) -> dict[str, list[int]]:
+def orders(journal: Journal) -> dict[str, list[int]]:
     """The numbers of each key, as they were delivered."""
     found: dict[str, list[int]] = defaultdict(list)
     for entry in journal.entries():
@@ -78,7 +77,7 @@ def orders(journal: StreamJournal) -> dict[str, list[int]]:
     return found
 
 
-def rounds_in(journal: StreamJournal) -> int:
+def rounds_in(journal: Journal) -> int:
     """How many rounds have been delivered whole."""
     found = orders(journal)
     return min(len(found[key]) for key in KEYS)
@@ -96,7 +95,7 @@ def assert_children_follow_their_parents(daemon: Daemon, mapping: str, *shards: 
 
 
 def test_a_mapping_that_is_enabled_again_goes_on_where_it_was(ministack: str, tmp_path: Path) -> None:
-    journal = StreamJournal(tmp_path / "journal.jsonl")
+    journal = Journal(tmp_path / "journal.jsonl")
     with World(kinesis=ministack, others=ministack) as world:
         stream, other = world.make_streams(("paused", "other")).values()
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.daemon import Daemon, function
-from support.stream_world import Inbox, StreamJournal, World, stream_config, stream_mapping
+from support.daemon import Daemon, Journal, function
+from support.stream_world import Inbox, World, stream_config, stream_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +58,7 @@ class Stage:
 
     world: World
     daemon: Daemon
-    journal: StreamJournal
+    journal: Journal
     tables: dict[str, Source]
     inbox: Inbox
 
@@ -82,7 +82,7 @@ class Stage:
 @pytest.fixture(scope="module")
 def stage(ministack: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     folder = tmp_path_factory.mktemp("tables")
-    journal = StreamJournal(folder / "journal.jsonl")
+    journal = Journal(folder / "journal.jsonl")
     with World(kinesis=ministack, others=ministack) as world:
         views = {name: name if name in VIEWS else "NEW_AND_OLD_IMAGES" for name in MAPPINGS}
         tables = {name: world.make_table(name, view=view) for name, view in views.items()}

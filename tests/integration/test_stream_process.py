@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.daemon import Daemon, function
+from support.daemon import Daemon, Journal, function
 from support.stream_kills import assert_nothing_lost, kill_again_and_again
 from support.stream_servers import REGION
-from support.stream_world import Inbox, StreamJournal, World, data_of, stream_config, stream_mapping
+from support.stream_world import Inbox, World, data_of, stream_config, stream_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,16 +29,16 @@ def world(ministack: str) -> Iterator[World]:
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> StreamJournal:
-    return StreamJournal(tmp_path / "journal.jsonl")
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / "journal.jsonl")
 
 
-def config(folder: Path, journal: StreamJournal, arn: str, handler: str = "script", **mapping: Any) -> dict[str, Any]:
+def config(folder: Path, journal: Journal, arn: str, handler: str = "script", **mapping: Any) -> dict[str, Any]:
     functions = {handler: function(handler, journal, timeout=10)}
     return stream_config(folder, functions, {"orders": stream_mapping(arn, handler, **mapping)})
 
 
-def numbers(journal: StreamJournal, handler: str = "script") -> list[list[int]]:
+def numbers(journal: Journal, handler: str = "script") -> list[list[int]]:
     return [[data_of(record)["n"] for record in entry["records"]] for entry in journal.entries(handler)]
 
 
@@ -49,7 +49,7 @@ def test_twenty_kills_while_somebody_writes_lose_and_disorder_nothing(world: Wor
 
 
 def test_term_drains_the_batch_under_way_and_nothing_comes_twice(
-    world: World, tmp_path: Path, journal: StreamJournal
+    world: World, tmp_path: Path, journal: Journal
 ) -> None:
     stream = world.make_stream("drained")
     world.put(stream, *({"n": n} for n in range(6)))
@@ -68,7 +68,7 @@ def test_term_drains_the_batch_under_way_and_nothing_comes_twice(
 
 
 def test_a_second_daemon_on_one_state_file_refuses_and_names_the_first(
-    world: World, tmp_path: Path, journal: StreamJournal
+    world: World, tmp_path: Path, journal: Journal
 ) -> None:
     stream = world.make_stream("owned")
     setup = config(tmp_path, journal, stream.arn)
@@ -90,7 +90,7 @@ def test_a_second_daemon_on_one_state_file_refuses_and_names_the_first(
     ids=["not-a-database", "not-writable", "a-folder"],
 )
 def test_a_state_file_that_cannot_be_used_is_said_and_ends_the_daemon(
-    world: World, tmp_path: Path, journal: StreamJournal, path: str, text: str
+    world: World, tmp_path: Path, journal: Journal, path: str, text: str
 ) -> None:
     (tmp_path / "state.db").write_text("this is a letter, not a database" * 100, encoding="utf-8")
     setup = config(tmp_path, journal, world.make_stream("stateless").arn)
@@ -103,9 +103,7 @@ def test_a_state_file_that_cannot_be_used_is_said_and_ends_the_daemon(
     assert (tmp_path / "state.db").read_text(encoding="utf-8").startswith("this is a letter")
 
 
-def test_a_restart_grants_a_poison_record_no_fresh_retries(
-    world: World, tmp_path: Path, journal: StreamJournal
-) -> None:
+def test_a_restart_grants_a_poison_record_no_fresh_retries(world: World, tmp_path: Path, journal: Journal) -> None:
     stream = world.make_stream("poison")
     inbox = Inbox(world, world.make_queue("failures"))
     world.put(stream, {"n": 0, "raise": "bad"})
@@ -128,7 +126,7 @@ def test_a_restart_grants_a_poison_record_no_fresh_retries(
     assert 4 <= len(numbers(journal)) <= 4 + 2  # a kill may have come before the attempt was stored
 
 
-def test_a_stream_that_is_made_later_heals_its_mapping(world: World, tmp_path: Path, journal: StreamJournal) -> None:
+def test_a_stream_that_is_made_later_heals_its_mapping(world: World, tmp_path: Path, journal: Journal) -> None:
     name = f"later-{uuid.uuid4().hex[:12]}"
     setup = config(tmp_path, journal, f"arn:aws:kinesis:{REGION}:000000000000:stream/{name}")
     with Daemon(tmp_path, setup, environ=world.environ) as daemon:
@@ -141,7 +139,7 @@ def test_a_stream_that_is_made_later_heals_its_mapping(world: World, tmp_path: P
         daemon.wait_until(lambda: numbers(journal) == [[1]], what="the record")
 
 
-def test_an_idle_run_ends_with_0_when_everything_is_read(world: World, tmp_path: Path, journal: StreamJournal) -> None:
+def test_an_idle_run_ends_with_0_when_everything_is_read(world: World, tmp_path: Path, journal: Journal) -> None:
     stream = world.make_stream("finite", shards=3)
     world.put_many(stream, [(f"key-{n}", {"n": n}) for n in range(200)])
     setup = config(tmp_path, journal, stream.arn, batch_size=7)
@@ -151,9 +149,7 @@ def test_an_idle_run_ends_with_0_when_everything_is_read(world: World, tmp_path:
     assert daemon.events("daemon.stopped", exit_code=0)
 
 
-def test_an_idle_run_waits_for_a_batch_that_is_to_be_retried(
-    world: World, tmp_path: Path, journal: StreamJournal
-) -> None:
+def test_an_idle_run_waits_for_a_batch_that_is_to_be_retried(world: World, tmp_path: Path, journal: Journal) -> None:
     stream = world.make_stream("retried")
     world.put(stream, {"n": 0, "raise": "bad"})
     backoff = {"retry_backoff": {"initial": 3, "maximum": 3}}
@@ -165,7 +161,7 @@ def test_an_idle_run_waits_for_a_batch_that_is_to_be_retried(
 
 
 def test_an_idle_run_with_a_stream_that_is_not_there_is_no_success(
-    world: World, tmp_path: Path, journal: StreamJournal
+    world: World, tmp_path: Path, journal: Journal
 ) -> None:
     name = f"never-{os.getpid()}"
     setup = config(tmp_path, journal, f"arn:aws:kinesis:{REGION}:000000000000:stream/{name}")

@@ -33,9 +33,10 @@ def copy_of_checkout(target: Path, *, links: bool) -> Path:
     shutil.copytree(ROOT / "esmd", target / "esmd", ignore=skip, symlinks=True)
     for name in ROOMS:
         link = target / "esmd" / name
-        assert link.is_symlink()
-        if not links:
-            content = os.readlink(link)
+        if links and not link.is_symlink():
+            pytest.skip("this checkout has no links")
+        if not links and link.is_symlink():
+            content = str(link.readlink())
             link.unlink()
             link.write_text(content)  # what git leaves there
     return target
@@ -43,7 +44,13 @@ def copy_of_checkout(target: Path, *, links: bool) -> Path:
 
 def run(*command: object, cwd: Path, **environ: str) -> str:
     done = subprocess.run(
-        list(map(str, command)), cwd=cwd, env={**os.environ, **environ}, capture_output=True, text=True, timeout=120
+        list(map(str, command)),
+        cwd=cwd,
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

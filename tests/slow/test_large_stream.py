@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support import stream_flood
-from support.daemon import Daemon, function
-from support.stream_world import StreamJournal, stream_config, stream_mapping
+from support.daemon import Daemon, Journal, function
+from support.stream_world import stream_config, stream_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,7 @@ def flood() -> Iterator[str]:
 
 
 def test_a_million_records_of_200_shards(flood: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    journal = StreamJournal(tmp_path / "journal.jsonl")
+    journal = Journal(tmp_path / "journal.jsonl")
     # An inline function has the daemon's own environment.
     functions = {"extent": function("extent", journal, timeout=60, isolation="inline")}
     del functions["extent"]["environment"]

@@ -119,8 +119,9 @@ class Journal:
         """Invocations so far, in order; of one handler if named."""
         if not self.path.exists():
             return []
-        lines = self.path.read_text(encoding="utf-8").splitlines()
-        entries = [json.loads(line) for line in lines]
+        text = self.path.read_text(encoding="utf-8")
+        # A line that is being written has no end yet.
+        entries = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
         return [entry for entry in entries if handler is None or entry["handler"] == handler]
 
     def bodies(self, handler: str) -> list[list[str]]:

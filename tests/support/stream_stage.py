@@ -9,8 +9,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from support.daemon import Daemon, function
-from support.stream_world import Inbox, StreamJournal, World, data_of, stream_config, stream_mapping
+from support.daemon import Daemon, Journal, function
+from support.stream_world import Inbox, World, data_of, stream_config, stream_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,7 +92,7 @@ class Stage:
 
     world: World
     daemon: Daemon
-    journal: StreamJournal
+    journal: Journal
     streams: dict[str, Source]
     inbox: Inbox
     topic: Inbox
@@ -160,7 +160,7 @@ def running(world: World, folder: Path, *, slow_server: bool) -> Iterator[Stage]
     inbox = Inbox(world, world.make_queue("failures"))
     topic_inbox = Inbox(world, world.make_queue("topic"))
     topic, bucket = world.make_topic("failed", subscriber=topic_inbox.queue), world.make_bucket("failed")
-    journal = StreamJournal(folder / "journal.jsonl")
+    journal = Journal(folder / "journal.jsonl")
     pace = {"poll_interval": 0.5} if slow_server else {}
     mappings = {}
     for name, scenario in SCENARIOS.items():

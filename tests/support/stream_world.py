@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Self
 from botocore.config import Config
 from botocore.session import Session
 
-from support.daemon import Journal
 from support.servers import Queue
 from support.stream_servers import REGION
 
@@ -177,18 +176,6 @@ class World:
         s3 = self.client("s3")
         keys = [each["Key"] for each in s3.list_objects_v2(Bucket=bucket).get("Contents", [])]
         return {key: s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode() for key in keys}
-
-
-class StreamJournal(Journal):
-    """A journal whose lines are long, so that a reader may find the last one half written: it is left for later."""
-
-    def entries(self, handler: str | None = None) -> list[dict[str, Any]]:
-        """See `Journal.entries`."""
-        if not self.path.exists():
-            return []
-        whole, _, _ = self.path.read_text(encoding="utf-8").rpartition("\n")
-        entries = [json.loads(line) for line in whole.splitlines()]
-        return [entry for entry in entries if handler is None or entry["handler"] == handler]
 
 
 class Inbox:

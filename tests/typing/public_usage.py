@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, assert_type
 
 from esmd.config.loader import Loaded, load
@@ -15,6 +14,8 @@ from esmd.testing.fake_sqs import FakeSqs
 from esmd.testing.faults import FailEntries, Refuse
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from esmd.config.report import Diagnostic
     from esmd.config.schema import Config
     from esmd.mappings.outcomes import Outcome

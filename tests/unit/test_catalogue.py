@@ -21,7 +21,7 @@ def subclasses(kind: type) -> set[type]:
 
 
 def test_the_page_in_the_docs_is_fresh():
-    assert catalogue.PAGE == Path(__file__).parents[2] / "docs" / "events.md"
+    assert Path(__file__).parents[2] / "docs" / "events.md" == catalogue.PAGE
     assert catalogue.PAGE.read_text(encoding="utf-8") == PAGE, RENEW
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import pytest
 
@@ -168,7 +169,7 @@ async def test_a_failure_that_may_pass_is_tried_again_later_each_time(whole):
     gatherer = DeleteGatherer(api)
     assert await gatherer.submit(QUEUE, messages("a")) == []
     times = [at for _, _, at in api.calls]
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert len(gaps) == 4
     assert gaps == sorted(gaps)
     await closed(gatherer)

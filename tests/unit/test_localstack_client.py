@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 
 from esmd.pollers.errors import Kind, SourceError
 from esmd.pollers.localstack import MAX_POLL_SECONDS, Connection, LocalStackClients, reachable_url
 from esmd.pollers.sqs import BotoSqs
-from esmd.testing.fake_sqs import FakeSqs
 from esmd.testing.faults import FailEntries, Garbage, Refuse
 
 from support.servers import make_queue, sqs_client
+
+if TYPE_CHECKING:
+    from esmd.testing.fake_sqs import FakeSqs
 
 
 def clients(url: str | None, *, region: str | None = None, profile: str | None = None) -> LocalStackClients:

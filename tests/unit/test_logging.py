@@ -180,9 +180,13 @@ async def test_a_line_from_another_task_is_joined_to_its_batch_by_the_request_id
 
 
 def test_a_request_is_forgotten_however_it_ends():
-    with pytest.raises(ValueError, match="boom"), request_context("r1", mapping="orders"):
-        assert context_of("r1") == {"mapping": "orders"}
-        raise ValueError("boom")
+    def invoke():
+        with request_context("r1", mapping="orders"):
+            assert context_of("r1") == {"mapping": "orders"}
+            raise ValueError("boom")
+
+    with pytest.raises(ValueError, match="boom"):
+        invoke()
     assert context_of("r1") == {}
     assert context_of(None) == {}
 
@@ -193,12 +197,12 @@ def test_a_request_is_forgotten_however_it_ends():
 def test_an_exception_of_a_library_is_in_its_line():
     _, stream = configured()
     try:
-        raise LookupError("nobody home")
+        {}["nobody home"]
     except LookupError:
         logging.getLogger("my.handler").exception("failed")
     [line] = stream.lines
     assert line["level"] == "error"
-    assert "LookupError: nobody home" in line["exception"]
+    assert "KeyError: 'nobody home'" in line["exception"]
     assert "test_logging.py" in line["exception"]
 
 
@@ -236,11 +240,11 @@ def test_a_terminal_gets_a_line_to_read_and_anything_else_json():
 def test_the_console_shows_records_of_libraries_with_their_logger_and_traceback():
     _, stream = configured("console")
     try:
-        raise LookupError("nobody home")
+        {}["nobody home"]
     except LookupError:
         logging.getLogger("my.handler").exception("failed")
     assert "my.handler" in stream.getvalue()
-    assert "LookupError" in stream.getvalue()
+    assert "KeyError" in stream.getvalue()
 
 
 @pytest.mark.parametrize(
