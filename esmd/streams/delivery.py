@@ -168,6 +168,9 @@ class Delivery:
         self._request_id = str(uuid4())
         if around.settings.log_payloads:
             self._emit(say.BatchPayload(**self._about(records), payload=event.decode()))
+        if around.function.room:
+            with self._named():
+                return await around.function.invoke(event, request_id=self._request_id)
         if not await around.function.take_place_unless(around.stop, _PATIENCE):
             return Throttled()
         with self._named():
