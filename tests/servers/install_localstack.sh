@@ -34,8 +34,10 @@ if cmp -s "$pins" "$stamp" && "$venv/bin/python" -c '' 2>/dev/null; then
 fi
 
 python=
+shims=$(dirname -- "$(command -v python3.13 2>/dev/null || echo /nowhere/python3.13)")   # of a pyenv elsewhere than at home
 # Every candidate is run: a pyenv shim, say, exists for versions that are not selected, and fails.
-for candidate in "${PYTHON313:-}" python3.13 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.13*/bin/python python3 python; do
+for candidate in "${PYTHON313:-}" python3.13 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.13*/bin/python \
+	"$shims"/../versions/3.13*/bin/python python3 python; do
 	if [ -n "$candidate" ] && "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null; then
 		python=$candidate
 		break
