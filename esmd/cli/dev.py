@@ -96,6 +96,10 @@ async def _dev(
     samples = read_samples(Path(traffic)) if traffic else []
     environ: Mapping[str, str] = os.environ
     url = aws.endpoint("sqs", settings=config.aws, environ=environ).url
+    if url is not None and not aws.is_local(url):
+        raise click.ClickException(
+            f"{url} is not a local endpoint, and this command creates queues, streams and tables: use esmd run there"
+        )
     async with contextlib.AsyncExitStack() as stack:
         embedded = url is None
         if url is None:
@@ -103,7 +107,7 @@ async def _dev(
                 url = (await stack.enter_async_context(EmbeddedAws())).endpoint_url
             except EmulatorMissingError as error:
                 raise click.ClickException(str(error)) from error
-            environ = {**environ, "AWS_ENDPOINT_URL": url}
+            environ = {**environ, "AWS_ENDPOINT_URL": url, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": ""}
         chosen = DevOptions(endpoint_url=url, embedded=embedded, samples=samples, made_up=traffic == "")
         state = MemoryStateStore() if embedded and config.state.path is None else None
         return await launch(

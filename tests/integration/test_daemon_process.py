@@ -307,13 +307,21 @@ def test_unknown_names_of_only_are_a_usage_error(tmp_path: Path, journal: Journa
         assert daemon.exit_code() == 2
 
 
+def test_dev_creates_nothing_on_an_endpoint_of_somebody_else(tmp_path: Path, journal: Journal) -> None:
+    setup = config("https://queue.example.com", ARN, {"fine": function("fine", journal)})
+    setup["aws"]["allow_remote"] = True
+    with Daemon(tmp_path, setup, command="dev") as daemon:
+        assert daemon.exit_code() == 1
+    assert "https://queue.example.com is not a local endpoint" in daemon.garbage[0]
+
+
 def test_dev_shows_the_whole_story_and_leaves_nothing_behind(tmp_path: Path) -> None:
     from support.servers import PROJECT
 
     quickstart = PROJECT / "examples" / "quickstart"
     arguments = ["--traffic", str(quickstart / "traffic.jsonl"), "--exit-when-idle", "2s", "--log-format", "json"]
     started = subprocess.Popen(
-        [sys.executable, "-m", "esmd", "dev", str(quickstart / "esmd.yaml"), *arguments],
+        [sys.executable, "-m", "esmd", "dev", str(quickstart), *arguments],
         stderr=subprocess.PIPE,
         text=True,
         cwd=tmp_path,
@@ -321,7 +329,8 @@ def test_dev_shows_the_whole_story_and_leaves_nothing_behind(tmp_path: Path) -> 
     _, log = started.communicate(timeout=120)
     assert started.returncode == 0, log
     names = collections.Counter(json.loads(line)["event"] for line in log.splitlines())
-    for wanted in ("batch.succeeded", "batch.partial", "record.filtered", "dev.dead_letters", "handler.output"):
+    story = {"batch.succeeded", "batch.partial", "record.filtered", "dev.dead_letters", "handler.output"}
+    for wanted in story | {"batch.bisected", "batch.discarded", "destination.sent", "checkpoint.committed"}:
         assert names[wanted], wanted
     assert not [line for line in log.splitlines() if "internal.error" in line]
     assert list(tmp_path.iterdir()) == []
