@@ -20,7 +20,7 @@ import signal
 import subprocess
 import sys
 
-GRACE_SECONDS = 10.0
+GRACE_SECONDS = 5.0
 _PR_SET_PDEATHSIG = 1
 _LOOK_SECONDS = 0.1
 """How often the guard looks whether the server has ended by itself."""
