@@ -95,8 +95,8 @@ def test_a_deaf_server_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ids = tmp_path / "ids"
     quick = tmp_path / "quick_guard.py"
     source = Path(embedded.__file__).with_name("guard.py").read_text()
-    assert "GRACE_SECONDS = 10.0" in source
-    quick.write_text(source.replace("GRACE_SECONDS = 10.0", "GRACE_SECONDS = 0.1"))
+    assert "GRACE_SECONDS = 5.0" in source
+    quick.write_text(source.replace("GRACE_SECONDS = 5.0", "GRACE_SECONDS = 0.1"))
     monkeypatch.setattr("esmd.testing.guard.__file__", str(quick))
     process = make(ids, "deaf")
     process.start()
