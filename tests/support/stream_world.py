@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from botocore.config import Config
+from botocore.exceptions import ClientError
 from botocore.session import Session
 
 from support.servers import Queue
@@ -74,13 +75,27 @@ class World:
         """Make several streams at once, by prefix: a server takes its time over each."""
         names = {prefix: f"{prefix}-{uuid.uuid4().hex[:12]}" for prefix in prefixes}
         for name in names.values():
-            self.client("kinesis").create_stream(StreamName=name, ShardCount=1)
+            self._create(name, shards=1)
         return {prefix: Source(name, self.active(name)["StreamARN"]) for prefix, name in names.items()}
 
     def create_stream(self, name: str, *, shards: int = 1) -> Source:
         """Make a stream under that name."""
-        self.client("kinesis").create_stream(StreamName=name, ShardCount=shards)
+        self._create(name, shards=shards)
         return Source(name, self.active(name)["StreamARN"])
+
+    def _create(self, name: str, *, shards: int) -> None:
+        """Ask for a stream; five at most are made at once, so a busy server may have to be asked again."""
+
+        def asked() -> bool:
+            try:
+                self.client("kinesis").create_stream(StreamName=name, ShardCount=shards)
+            except ClientError as error:
+                if error.response["Error"]["Code"] == "LimitExceededException":
+                    return False
+                raise
+            return True
+
+        wait_until(asked, f"{name} to be made")
 
     def active(self, name: str) -> dict[str, Any]:
         """Wait until nothing is done to a stream any more; its summary."""
