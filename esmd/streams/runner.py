@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from esmd.observe import mapping_events as say
@@ -43,6 +43,14 @@ class _StreamReplacedError(Exception):
     """The stream has another identity than the one being read."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """The shards of a stream, and the time just before they were asked for (epoch seconds)."""
+
+    shards: list[Shard]
+    before: float
+
+
 class StreamRunner:
     """One mapping at work. `run` it once; it heals by itself and ends only when it is told to."""
 
@@ -54,6 +62,8 @@ class StreamRunner:
         self._stored: dict[str, ShardProgress] = {}
         self._first: dict[str, Seek] = {}
         self._list_again = asyncio.Event()
+        # Between a change of the graph and the commit that makes it lasting nobody may start what the graph offers.
+        self._changing = asyncio.Lock()
         self._said_enabled = False
         self._last_activity = self._loop.time()
         self.tried = asyncio.Event()
@@ -128,8 +138,10 @@ class StreamRunner:
             async with asyncio.TaskGroup() as tasks:
                 while not self._around.stop.is_set():
                     self._list_again.clear()
-                    if await self._list(graph, identity):
-                        self._start_readable(graph, identity, tasks)
+                    if (listing := await self._list(identity)) is not None:
+                        async with self._changing:
+                            if await self._take_in(listing, graph, identity):
+                                self._start_readable(graph, identity, tasks)
                     await self._until_next_listing()
         except ExceptionGroup as group:
             # A stream that was replaced shows in several places at once; any other error is a defect.
@@ -158,8 +170,8 @@ class StreamRunner:
 
     # --- shards
 
-    async def _list(self, graph: ShardGraph, identity: StreamIdentity) -> bool:
-        """Take in a listing and store what is new; False if there was none this time."""
+    async def _list(self, identity: StreamIdentity) -> _Listing | None:
+        """List the shards; None if that failed, after a pause."""
         around = self._around
         try:
             async with around.calls:
@@ -167,13 +179,17 @@ class StreamRunner:
                 if info.created_at != identity.created_at:
                     raise _StreamReplacedError
                 before = around.wall()
-                shards = await around.api.list_shards()
-        except (SourceError, StateError) as error:
+                return _Listing(await around.api.list_shards(), before)
+        except SourceError as error:
             await self._failed(error)
-            return False
+            return None
+
+    async def _take_in(self, listing: _Listing, graph: ShardGraph, identity: StreamIdentity) -> bool:
+        """Store what a listing shows to be new, and forget what is gone; False if the mapping stopped first."""
+        around = self._around
         around.trouble.passed(self._loop.time())
-        listed = graph.listed(shards)
-        if not await self._store_new(listed.discovered, identity, before):
+        listed = graph.listed(listing.shards)
+        if not await self._store_new(listed.discovered, identity, listing.before):
             return False
         for shard_id in listed.lost:
             around.telemetry.emit(stream.ShardLost(mapping=around.settings.name, shard=shard_id))
@@ -249,17 +265,18 @@ class StreamRunner:
         self._consumers.pop(shard_id, None)
         if children is None:
             return
-        await self._shard_ended(consumer, children, graph, identity)
-        self._start_readable(graph, identity, tasks)
+        async with self._changing:
+            if await self._shard_ended(consumer, children, graph, identity):
+                self._start_readable(graph, identity, tasks)
         self._list_again.set()
 
     async def _shard_ended(
         self, consumer: ShardConsumer, children: tuple[Shard, ...], graph: ShardGraph, identity: StreamIdentity
-    ) -> None:
-        """Store a shard's end together with its children: neither without the other."""
+    ) -> bool:
+        """Store a shard's end together with its children, neither without the other; False if the mapping stopped first."""
         discovered = graph.ended(consumer.shard_id, children)
         if not await self._store_new(discovered, identity, self._around.wall(), consumer.ledger.at_end):
-            return
+            return False
         self._around.telemetry.emit(
             stream.ShardFinished(
                 mapping=self._around.settings.name,
@@ -267,6 +284,7 @@ class StreamRunner:
                 children=tuple(child.id for child in children),
             )
         )
+        return True
 
     # --- trouble and state
 

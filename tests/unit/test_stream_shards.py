@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from esmd.observe import stream_events as stream
+from esmd.state.memory import MemoryStateStore
 from esmd.testing.stream_engine import StreamEngine
 
 from support.stream_lab import data_of, stream_mapping
@@ -58,6 +59,39 @@ async def test_splits_and_merges_under_traffic_keep_the_order_of_every_key(facto
         assert {key: list(range(count)) for key, count in numbers.items()} == seen
         finished = [event.shard for event in lab.heard(stream.ShardFinished)]
         assert len(finished) == 3
+
+
+class SlowStore(MemoryStateStore):
+    """A disk that takes half a second over each save."""
+
+    async def save(self, mapping, identity, *progress):
+        await asyncio.sleep(0.5)
+        await super().save(mapping, identity, *progress)
+
+
+async def test_no_child_starts_before_the_end_of_its_parents_is_stored():
+    """A listing that came while the end was being stored started the children, or found them without a position."""
+    async with stream_mapping(started=False, discovery_interval=0.1, batch_size=5) as lab:
+        lab.store = SlowStore()
+        lab.start()
+        lab.put(*map(str, range(20)))
+        await asyncio.sleep(3)
+        left, right = lab.engine.split("events", lab.engine.list_shards("events")[0].id)
+        await asyncio.sleep(3)
+        lab.engine.merge("events", left, right)
+        lab.put("last")
+        await asyncio.sleep(60)
+        story = [
+            (type(event).__name__.removeprefix("Shard"), event.shard)
+            for event in lab.said
+            if isinstance(event, stream.ShardStarted | stream.ShardFinished)
+        ]
+        assert [what for what, _ in story[:2]] == ["Started", "Finished"]
+        assert sorted(what for what, _ in story[2:6]) == ["Finished", "Finished", "Started", "Started"]
+        assert {shard for _, shard in story[2:6]} == {left, right}
+        assert story[6][0] == "Started"
+        assert lab.delivered[-1] == "last"
+        assert not lab.task.done()
 
 
 async def test_a_closed_shard_is_never_read_again_after_a_restart():
