@@ -26,6 +26,7 @@ from esmd.observe import mapping_events as say
 from esmd.observe.context import request_context
 from esmd.pollers.sqs import MAX_VISIBILITY
 from esmd.pollers.visibility import change_visibility
+from esmd.sqs.saying import say_delete_failures, say_visibility_failures
 from esmd.waiting import stopped_before
 
 if TYPE_CHECKING:
@@ -159,20 +160,16 @@ class SqsBatch:
         around.heartbeat.let_go(verdict.kept)
         if delays:
             await self._delay_retries(verdict.kept, delays)
-        failed = {entry.handle: entry.failure for entry in await asyncio.shield(deleting)}
+        failures = await asyncio.shield(deleting)
         around.heartbeat.let_go(verdict.done)
-        if len(verdict.done) > len(failed):
-            deleted = len(verdict.done) - len(failed)
+        if len(verdict.done) > len(failures):
+            deleted = len(verdict.done) - len(failures)
             around.telemetry.emit(say.RecordsDeleted(mapping=around.settings.name, records=deleted))
-        for record in verdict.done:
-            if record.handle in failed:
-                visible_at = max(visible_at, record.hidden_until)
-                why = failed[record.handle]
-                around.telemetry.emit(
-                    say.DeleteFailed(
-                        mapping=around.settings.name, id=record.id, error_type=why.code, error_message=why.message
-                    )
-                )
+        undeleted = {entry.handle for entry in failures}
+        left = {record.handle: record for record in verdict.done if record.handle in undeleted}
+        visible_at = max([visible_at, *(record.hidden_until for record in left.values())])
+        ids = {handle: record.id for handle, record in left.items()}
+        say_delete_failures(around.telemetry, around.settings.name, failures, ids)
         return Ended(kept=verdict.kept, visible_at=visible_at)
 
     def _say_outcome(self, verdict: Settled, duration: float, delays: dict[str, int]) -> float:
@@ -227,16 +224,9 @@ class SqsBatch:
 
     async def _delay_retries(self, kept: Sequence[Record], delays: dict[str, int]) -> None:
         ids = {record.handle: record.id for record in kept}
-        for entry in await change_visibility(self._around.api, self._queue, delays):
-            self._around.telemetry.emit(
-                say.VisibilityFailed(
-                    mapping=self._around.settings.name,
-                    purpose="retry_backoff",
-                    id=ids[entry.handle],
-                    error_type=entry.failure.code,
-                    error_message=entry.failure.message,
-                )
-            )
+        failures = await change_visibility(self._around.api, self._queue, delays)
+        around = self._around
+        say_visibility_failures(around.telemetry, around.settings.name, failures, ids, purpose="retry_backoff")
 
     def _drop_expired(self) -> None:
         """Leave out the records whose visibility ran out: the queue hands those out again by itself."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from esmd.observe.mapping_events import VisibilityFailed
 from esmd.pollers.errors import Kind
+from esmd.pollers.sqs import EntryFailure
 from esmd.pollers.visibility import change_visibility
+from esmd.sqs.saying import say_visibility_failures
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,12 +63,5 @@ class Heartbeat:
                     continue
                 if failed[handle].kind is Kind.REFUSED:
                     del self._held[handle]  # it stays refused: say so once
-                self._telemetry.emit(
-                    VisibilityFailed(
-                        mapping=self._mapping,
-                        purpose="heartbeat",
-                        id=record.id,
-                        error_type=failed[handle].code,
-                        error_message=failed[handle].message,
-                    )
-                )
+                entry, ids = EntryFailure(handle, failed[handle]), {handle: record.id}
+                say_visibility_failures(self._telemetry, self._mapping, [entry], ids, purpose="heartbeat")

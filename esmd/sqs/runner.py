@@ -31,6 +31,7 @@ from esmd.sqs.batch import IDS_SHOWN, SqsBatch, Surroundings
 from esmd.sqs.heartbeat import Heartbeat
 from esmd.sqs.intake import Intake, Unmatched
 from esmd.sqs.lookup import QueueLookup
+from esmd.sqs.saying import say_delete_failures, say_visibility_failures
 from esmd.waiting import woken
 
 if TYPE_CHECKING:
@@ -289,11 +290,7 @@ class SqsRunner:
         self._telemetry.emit(say.RecordFiltered(mapping=name, records=len(unmatched), ids=ids))
         deleting = self._deletes.submit(queue, [(message.handle, hidden_until) for message in unmatched])
         id_of = {message.handle: message.id for message in unmatched}
-        for entry in await asyncio.shield(deleting):
-            why = entry.failure
-            self._telemetry.emit(
-                say.DeleteFailed(mapping=name, id=id_of[entry.handle], error_type=why.code, error_message=why.message)
-            )
+        say_delete_failures(self._telemetry, name, await asyncio.shield(deleting), id_of)
 
     # --- batches
 
@@ -334,16 +331,7 @@ class SqsRunner:
             return
         ids = {record.handle: record.id for record in records}
         failures = await change_visibility(self._api, queue, dict.fromkeys(ids, 0))
-        for entry in failures:
-            self._telemetry.emit(
-                say.VisibilityFailed(
-                    mapping=self._settings.name,
-                    purpose="release",
-                    id=ids[entry.handle],
-                    error_type=entry.failure.code,
-                    error_message=entry.failure.message,
-                )
-            )
+        say_visibility_failures(self._telemetry, self._settings.name, failures, ids, purpose="release")
         if len(records) > len(failures):
             released = len(records) - len(failures)
             self._telemetry.emit(say.RecordsReleased(mapping=self._settings.name, records=released))
