@@ -227,10 +227,13 @@ class _Binder:
         return self.model(node, model, path, location)
 
     def _located(self, node: Node, path: str, location: Location) -> Any:
-        """Plain data, with the places of the items of a list."""
+        """Plain data, with the places of the items of a list or mapping."""
         if isinstance(node, Listing):
             for index, item in enumerate(node.items):
                 self.bound.places[*location, index] = self.source.place(item, join(path, index))
+        if isinstance(node, Table):
+            for key, item in node.entries:
+                self.bound.places[*location, key.text] = self.source.place(item, join(path, key.text))
         return self._plain(node, path)
 
     def _plain(self, node: Node, path: str) -> Any:
@@ -301,11 +304,16 @@ class _Binder:
 def spellings_of(model: type[BaseModel]) -> dict[str, str]:
     """Every accepted name of the settings of a model, with the field it means; canonical names first."""
     fields = {name: info for name, info in model.model_fields.items() if not _marker(info, Injected)}
-    names = {name: name for name in fields}
+    names = {written(name, info): name for name, info in fields.items()}
     for name, info in fields.items():
         api = _marker(info, Api)
         names.update(dict.fromkeys(api.names if api else (), name))
     return names
+
+
+def written(name: str, info: FieldInfo) -> str:
+    """The canonical name of a setting in a file: its alias where the field's own name could not be that."""
+    return info.alias or name
 
 
 def described(value: Any) -> str:

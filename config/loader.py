@@ -12,11 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 from esmd.config.binding import Unreadable, bind, described, plain, suggestion
 from esmd.config.files import Contents, Section, read_files
+from esmd.config.function_kinds import form_of
 from esmd.config.kinds import kind_of
 from esmd.config.mapping_rules import mapping_findings
 from esmd.config.report import Diagnostic, Place, Report, shown
 from esmd.config.rules import function_findings
-from esmd.config.schema import AwsSettings, Config, FunctionSettings, SqsMapping, StateSettings, StreamMapping
+from esmd.config.schema import (
+    AwsSettings,
+    Config,
+    InvokedFunction,
+    RoutedFunction,
+    SqsMapping,
+    StateSettings,
+    StreamMapping,
+)
 from esmd.config.validation import Validated, report_findings, validate
 
 if TYPE_CHECKING:
@@ -24,13 +33,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from esmd.config.fields import Settings
-    from esmd.config.schema import AnyMapping
+    from esmd.config.schema import AnyFunction, AnyMapping
 
 _FUNCTION_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MAPPING_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-
-_STAND_INS = {"handler": "stand.in:handler"}
-"""Takes the place of a required setting that is wrong, so that the others can still be judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,7 @@ def load(paths: Sequence[Path], *, environ: Mapping[str, str]) -> Loaded:
     mapped = contents.named["mappings"].items()
     mappings = {name: found for name, section in mapped if (found := _mapping(section, report))}
     _registered(contents, mappings, report)
+    _versions(contents, functions, report)
     _no_twins(contents, mappings, report)
     _shares(mappings, functions, report)
     _purpose(contents, mappings, report)
@@ -111,13 +118,16 @@ def _shared(contents: Contents, name: str, model: type[Any], report: Report) -> 
     return first[1] if first else model()
 
 
-def _function(section: Section, report: Report) -> Validated[FunctionSettings] | None:
+def _function(section: Section, report: Report) -> Validated[AnyFunction] | None:
     if not _FUNCTION_NAME.fullmatch(section.key.text):
         report.error(section.place, "a function's name must be 1 to 64 letters, digits, hyphens and underscores")
-    bound = bind(section.node, FunctionSettings, section.place, section.source)
+    form = form_of(section, report)
+    if form is None:
+        return None
+    bound = bind(section.node, form.model, section.place, section.source, foreign=form.foreign)
     bound.data["directory"] = section.directory
     context = {"directory": section.directory}
-    checked = validate(FunctionSettings, bound, report, context=context, stand_ins=_STAND_INS)
+    checked = validate(form.model, bound, report, context=context, stand_ins=form.stand_ins)
     if checked:
         report_findings(function_findings(checked.model, wrong=checked.wrong), bound, report)
     return checked
@@ -150,6 +160,21 @@ def _registered(contents: Contents, mappings: Mapping[str, Validated[AnyMapping]
         report.error(checked.bound.place(("function_name",)), f"Function does not exist: {shown(name)}", hint=hint)
 
 
+def _versions(contents: Contents, functions: Mapping[str, Validated[AnyFunction]], report: Report) -> None:
+    """Functions route to functions that are registered and do not route themselves."""
+    names = contents.named["functions"]
+    for checked in functions.values():
+        if not isinstance(checked.model, RoutedFunction) or "versions" in checked.wrong:
+            continue
+        for version in checked.model.versions:
+            place = checked.bound.place(("versions", version))
+            if version not in names and contents.complete:
+                hint = "" if report.is_full else suggestion(version, list(names))
+                report.error(place, f"Function does not exist: {shown(version)}", hint=hint)
+            elif version in functions and isinstance(functions[version].model, RoutedFunction):
+                report.error(place, f"{version} routes to versions itself", hint="name the functions that it routes to")
+
+
 def _no_twins(contents: Contents, mappings: Mapping[str, Validated[AnyMapping]], report: Report) -> None:
     first: dict[tuple[str, str], str] = {}
     for name, checked in mappings.items():
@@ -172,7 +197,7 @@ def _no_twins(contents: Contents, mappings: Mapping[str, Validated[AnyMapping]],
 
 def _shares(
     mappings: Mapping[str, Validated[AnyMapping]],
-    functions: Mapping[str, Validated[FunctionSettings]],
+    functions: Mapping[str, Validated[AnyFunction]],
     report: Report,
 ) -> None:
     """The caps of a function's mappings should fit into what it may run at once [specification A.3]."""
@@ -182,7 +207,9 @@ def _shares(
             continue
         name, maximum = checked.model.function_name, checked.model.scaling_config.maximum_concurrency
         function = functions.get(name)
-        reserved = function.model.reserved_concurrency if function else None
+        reserved = (
+            function.model.reserved_concurrency if function and isinstance(function.model, InvokedFunction) else None
+        )
         if maximum is None or not reserved or not checked.model.enabled or "scaling_config" in checked.wrong:
             continue
         before = totals.get(name, 0)

@@ -14,6 +14,7 @@ from annotated_types import Ge, Gt, Le, MaxLen
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from esmd.config.binding import written
 from esmd.config.fields import Api, Injected, JsonText, Texts
 from esmd.config.mapping_schema import (
     FilterCriteria,
@@ -25,10 +26,14 @@ from esmd.config.mapping_schema import (
 )
 from esmd.config.schema import (
     AwsSettings,
+    CommandFunction,
     Config,
     DynamoDbMapping,
-    FunctionSettings,
+    HttpFunction,
     KinesisMapping,
+    LambdaFunction,
+    PythonFunction,
+    RoutedFunction,
     SqsMapping,
     StateSettings,
 )
@@ -44,7 +49,11 @@ _TITLES: dict[type[BaseModel], str] = {
     Config: "The file",
     AwsSettings: "`aws`",
     StateSettings: "`state`",
-    FunctionSettings: "`functions.<name>`",
+    PythonFunction: "`functions.<name>`: a Python function",
+    CommandFunction: "`functions.<name>`: a command",
+    HttpFunction: "`functions.<name>`: a URL",
+    LambdaFunction: "`functions.<name>`: a function of Lambda",
+    RoutedFunction: "`functions.<name>`: routing to versions",
     SqsMapping: "`mappings.<name>`: an SQS queue",
     ScalingConfig: "`scaling_config` of an SQS queue",
     ProvisionedPollerConfig: "`provisioned_poller_config` of an SQS queue",
@@ -100,13 +109,15 @@ def _tidy(schema: Any) -> Any:
 
 
 def _section(model: type[BaseModel], title: str) -> str:
-    rows = [
-        f"| `{name}` | {_aws_names(info)} | {_takes(info)} | {_default(info)} | {_one_line(info.description or '')} |"
-        for name, info in model.model_fields.items()
-        if not _has(info, Injected)
-    ]
+    settings = [(name, info) for name, info in model.model_fields.items() if not _has(info, Injected)]
+    settings.sort(key=lambda setting: not setting[1].is_required())
+    rows = [f"| `{written(name, info)}` | {' | '.join(_cells(info))} |" for name, info in settings]
     head = "| setting | on AWS | takes | default | meaning |\n|---|---|---|---|---|"
     return f"### {title}\n\n{_one_line(model.__doc__ or '')}\n\n{head}\n" + "\n".join(rows)
+
+
+def _cells(info: FieldInfo) -> tuple[str, ...]:
+    return _aws_names(info), _takes(info), _default(info), _one_line(info.description or "")
 
 
 def _aws_names(info: FieldInfo) -> str:
@@ -147,7 +158,8 @@ def _kind(info: FieldInfo) -> str:
     if Path in parts:
         return "list of paths" if text.startswith("tuple") else "path"
     names = {bool: "true or false", int: "whole number", float: "seconds or duration", str: "text"}
-    return next(names[each] for each in parts if each in names)
+    name = next(names[each] for each in parts if each in names)
+    return f"list of {name}s" if text.startswith("tuple") else name
 
 
 def _deep(annotation: Any) -> list[Any]:
@@ -160,12 +172,7 @@ def _deep(annotation: Any) -> list[Any]:
 def _default(info: FieldInfo) -> str:
     if info.is_required():
         return "required"
-    if (
-        info.default is None
-        or info.default is PydanticUndefined
-        or info.default == ()
-        or isinstance(info.default, BaseModel)
-    ):
+    if info.default in (None, PydanticUndefined, (), "") or isinstance(info.default, BaseModel):
         return ""
     value = f"{info.default:g}" if isinstance(info.default, float) else info.default
     return f"`{json.dumps(value)}`" if isinstance(value, bool) else f"`{value}`"

@@ -3,8 +3,12 @@
 | rule                | reads                                     | finding                                              |
 |---------------------|-------------------------------------------|------------------------------------------------------|
 | `variables`         | environment                               | names, Lambda's reserved names, 4 KB                 |
-| `inline_variables`  | environment, isolation                    | the process environment is shared                    |
+| `inline`            | isolation, what belongs to a process      | an inline handler has no process of its own          |
 | `folders`           | python_path                               | warning: a folder does not exist                     |
+| `provisioned`       | provisioned_ and reserved_concurrency     | more kept than may run                               |
+| `shares`            | versions                                  | the shares are not 100 percent                       |
+| `headers`           | headers                                   | not a header's name or text, or one that esmd sets   |
+| `certificates`      | url, verify_tls, ca_file                  | warning: no effect                                   |
 
 A rule is a pure function from a model to findings. It is left out where a setting that it reads is itself wrong: one
 mistake, one diagnostic.
@@ -18,12 +22,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from esmd.config.report import Severity, shown
+from esmd.config.schema import HttpFunction, ProcessFunction, PythonFunction, RoutedFunction, TimedFunction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator
 
     from esmd.config.fields import Settings
-    from esmd.config.schema import FunctionSettings
+    from esmd.config.schema import AnyFunction
 
 _Model = TypeVar("_Model", bound="Settings")
 
@@ -52,6 +57,13 @@ RESERVED_VARIABLES = frozenset(
 """Variables that Lambda sets itself and refuses to take."""
 
 _VARIABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+_OWN_HEADERS = frozenset({"host", "content-type", "content-length", "transfer-encoding", "connection"})
+"""Headers that follow from the request itself."""
+
+_OF_PROCESSES = frozenset(set(ProcessFunction.model_fields) - set(TimedFunction.model_fields))
+"""Settings that only make sense where a handler has processes of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +76,16 @@ class Finding:
     severity: Severity = "error"
 
 
-def function_findings(function: FunctionSettings, *, wrong: Container[str] = ()) -> Iterator[Finding]:
+def function_findings(function: AnyFunction, *, wrong: Container[str] = ()) -> Iterator[Finding]:
     """What the rules say about one function; rules that read a field in `wrong` are left out."""
-    yield from apply(_FUNCTION_RULES, function, wrong)
+    if isinstance(function, ProcessFunction):
+        yield from apply(_PROCESS_RULES, function, wrong)
+    if isinstance(function, PythonFunction):
+        yield from apply(_PYTHON_RULES, function, wrong)
+    if isinstance(function, HttpFunction):
+        yield from apply(_HTTP_RULES, function, wrong)
+    if isinstance(function, RoutedFunction):
+        yield from apply(_ROUTED_RULES, function, wrong)
 
 
 def apply(
@@ -80,7 +99,7 @@ def apply(
             yield from rule(model)
 
 
-def _variables(function: FunctionSettings) -> Iterator[Finding]:
+def _variables(function: ProcessFunction) -> Iterator[Finding]:
     for name in function.environment:
         if name in RESERVED_VARIABLES:
             yield Finding(("environment", name), "Lambda sets this variable itself and takes no value for it")
@@ -93,23 +112,68 @@ def _variables(function: FunctionSettings) -> Iterator[Finding]:
         yield Finding(("environment",), f"the variables take {size} bytes, Lambda's limit is 4096")
 
 
-def _inline_variables(function: FunctionSettings) -> Iterator[Finding]:
-    if function.environment and function.isolation == "inline":
-        yield Finding(
-            ("environment",),
-            "an inline handler has no environment of its own",
-            "use isolation: worker, or set the variables of the daemon",
-        )
+def _provisioned(function: ProcessFunction) -> Iterator[Finding]:
+    kept, reserved = function.provisioned_concurrency, function.reserved_concurrency
+    if reserved is not None and kept > reserved:
+        yield Finding(("provisioned_concurrency",), f"{kept} cannot be kept where reserved_concurrency is {reserved}")
 
 
-def _folders(function: FunctionSettings) -> Iterator[Finding]:
+def _inline(function: PythonFunction) -> Iterator[Finding]:
+    if function.isolation == "inline":
+        for name in sorted(function.model_fields_set & _OF_PROCESSES):
+            yield Finding(
+                (name,),
+                "an inline handler has no process of its own",
+                "use isolation: worker, or set the variables of the daemon"
+                if name == "environment"
+                else "use isolation: worker",
+            )
+
+
+def _folders(function: PythonFunction) -> Iterator[Finding]:
     for index, folder in enumerate(function.python_path):
         if not folder.is_dir():
             yield Finding(("python_path", index), f"no such folder: {shown(str(folder), 200)}", severity="warning")
 
 
-_FUNCTION_RULES = (
+def _headers(function: HttpFunction) -> Iterator[Finding]:
+    for name, value in function.headers.items():
+        if not _HEADER.fullmatch(name):
+            yield Finding(("headers", name), "not the name of a header")
+        elif name.lower() in _OWN_HEADERS:
+            yield Finding(("headers", name), "esmd sets this header itself")
+        elif not value.isprintable() or not value.isascii():
+            yield Finding(("headers", name), "a header's value must be printable ASCII")
+
+
+def _certificates(function: HttpFunction) -> Iterator[Finding]:
+    is_plain = function.url.startswith("http://")
+    if function.ca_file is not None and (is_plain or not function.verify_tls):
+        why = "the URL is not https" if is_plain else "verify_tls is false"
+        yield Finding(("ca_file",), f"has no effect: {why}", severity="warning")
+    if is_plain and not function.verify_tls:
+        yield Finding(("verify_tls",), "has no effect: the URL is not https", severity="warning")
+
+
+def _shares(function: RoutedFunction) -> Iterator[Finding]:
+    total = sum(function.versions.values())
+    if total != 100:
+        yield Finding(("versions",), f"the shares must add up to 100 percent, not {total}")
+
+
+_PROCESS_RULES = (
     (_variables, ("environment",)),
-    (_inline_variables, ("environment", "isolation")),
+    (_provisioned, ("provisioned_concurrency", "reserved_concurrency")),
+)
+
+_PYTHON_RULES = (
+    (_inline, ("isolation", *sorted(_OF_PROCESSES))),
     (_folders, ("python_path",)),
 )
+
+_HTTP_RULES = (
+    (_headers, ("headers",)),
+    (_certificates, ("url", "verify_tls", "ca_file")),
+)
+
+_ROUTED_RULES = ((_shares, ("versions",)),)

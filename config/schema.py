@@ -1,8 +1,9 @@
 """Every setting with its type, range, default and meaning: the only home of a default.
 
-The JSON schema and the reference in the docs are generated from these models, and from those of the mappings in
-`esmd.config.mapping_schema` and `esmd.config.stream_schema`. The docstring under a field is its description there. What
-joins several settings is checked in `esmd.config.rules` and `esmd.config.mapping_rules`.
+The JSON schema and the reference in the docs are generated from these models, and from those of the functions in
+`esmd.config.function_schema` and of the mappings in `esmd.config.mapping_schema` and `esmd.config.stream_schema`. The
+docstring under a field is its description there. What joins several settings is checked in `esmd.config.rules` and
+`esmd.config.mapping_rules`.
 """
 
 from __future__ import annotations
@@ -12,22 +13,42 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field
 
-from esmd.config import values
-from esmd.config.fields import FilePath, Injected, Seconds, Settings, TextMap, Texts, api, url
+from esmd.config.fields import FilePath, Injected, Settings, url
+from esmd.config.function_schema import (
+    AnyFunction,
+    CommandFunction,
+    FunctionSettings,
+    HttpFunction,
+    InvokedFunction,
+    LambdaFunction,
+    ProcessFunction,
+    PythonFunction,
+    RoutedFunction,
+    TimedFunction,
+)
 from esmd.config.mapping_schema import EventSourceMapping, SqsMapping
 from esmd.config.stream_schema import DynamoDbMapping, KinesisMapping, StreamMapping
 
 __all__ = [
+    "AnyFunction",
     "AnyMapping",
     "AwsSettings",
+    "CommandFunction",
     "Config",
     "DynamoDbMapping",
     "EventSourceMapping",
     "FunctionSettings",
+    "HttpFunction",
+    "InvokedFunction",
     "KinesisMapping",
+    "LambdaFunction",
+    "ProcessFunction",
+    "PythonFunction",
+    "RoutedFunction",
     "SqsMapping",
     "StateSettings",
     "StreamMapping",
+    "TimedFunction",
 ]
 
 AnyMapping: TypeAlias = SqsMapping | KinesisMapping | DynamoDbMapping
@@ -56,27 +77,6 @@ class StateSettings(Settings):
     """A file; left out: `esmd.db` under the XDG state directory."""
 
 
-class FunctionSettings(Settings):
-    """A registered handler."""
-
-    directory: Annotated[Path, Injected()]
-    """The folder of the file that registers the function."""
-    handler: Annotated[str, api("Handler"), AfterValidator(values.handler)]
-    """`module.sub:callable`. Lambda's `module.sub.callable` and `folder/module.callable` work too."""
-    timeout: Annotated[Seconds, api("Timeout"), Field(gt=0, le=900)] = 3.0
-    """How long an invocation may take: seconds, or a duration such as `30s` or `5m`."""
-    reserved_concurrency: Annotated[int | None, api("ReservedConcurrentExecutions"), Field(ge=0)] = None
-    """Most invocations at once, over all mappings; 0 stops the function. Left out: 64 workers, since each is a
-    process, or 1,000 inline calls."""
-    isolation: Literal["worker", "inline"] = "worker"
-    """`worker`: in a process of its own, killed at its timeout. `inline`: inside the daemon, cancelled at its
-    timeout; quick to start, but a blocking handler blocks everything."""
-    environment: Annotated[TextMap, api("Environment"), Texts(wrapper="Variables")] = Field(default_factory=dict)
-    """Variables added to the handler's environment. Only for `isolation: worker`."""
-    python_path: Annotated[tuple[FilePath, ...], Field(default_factory=lambda settings: (settings["directory"],))]
-    """Folders put in front of the handler's `sys.path`, relative to the file. Left out: the file's own folder."""
-
-
 class Config(Settings):
     """A whole configuration, merged from all its files."""
 
@@ -86,9 +86,20 @@ class Config(Settings):
     """Where AWS is."""
     state: StateSettings = StateSettings()
     """Where positions in streams are kept."""
-    functions: dict[str, FunctionSettings] = Field(default_factory=dict)
-    """The registered handlers by name: 1 to 64 letters, digits, hyphens and underscores."""
+    functions: dict[str, AnyFunction] = Field(default_factory=dict)
+    """The registered functions by name: 1 to 64 letters, digits, hyphens and underscores."""
     mappings: dict[str, AnyMapping] = Field(default_factory=dict)
     """The event source mappings by name: 1 to 64 letters, digits, hyphens, underscores and dots."""
     files: Annotated[tuple[Path, ...], Injected()] = ()
     """The files it was read from, absolute."""
+
+    def versions_of(self, name: str) -> dict[str, int]:
+        """The functions that `name` invokes, with their shares in percent: itself, unless it routes to versions."""
+        function = self.functions[name]
+        return function.versions if isinstance(function, RoutedFunction) else {name: 100}
+
+    def longest_invocation(self, name: str) -> float | None:
+        """Most seconds that an invocation of a function may take; None where that is not known here."""
+        longest = [self.functions[version].longest for version in self.versions_of(name)]
+        known = [each for each in longest if each is not None]
+        return max(known) if len(known) == len(longest) else None

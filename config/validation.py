@@ -141,10 +141,10 @@ def _message(detail: ErrorDetails, info: FieldInfo | None, given: Any) -> str:
     if kind == "value_error":
         return str(context["error"])
     if kind in ("greater_than", "greater_than_equal", "less_than_equal"):
-        return f"must be {_range(info)}, not {described(given).removeprefix('the number ')}"
+        return f"must be {_range(info, context)}, not {described(given).removeprefix('the number ')}"
     if kind == "string_too_long":
         return f"must be at most {context['max_length']} characters, not {len(given)}"
-    if kind == "string_too_short":
+    if kind in ("string_too_short", "too_short"):
         return "must not be empty"
     if kind == "too_long":
         most = context["max_length"]
@@ -152,7 +152,8 @@ def _message(detail: ErrorDetails, info: FieldInfo | None, given: Any) -> str:
     return f"{detail['msg'][:1].lower()}{detail['msg'][1:]}, not {described(given)}"
 
 
-def _range(info: FieldInfo | None) -> str:
+def _range(info: FieldInfo | None, context: Mapping[str, Any]) -> str:
+    """The bounds of a field; of an item inside it, the one that was broken."""
     bounds = {type(each): each for each in (info.metadata if info else ())}
     low, above, high = bounds.get(Ge), bounds.get(Gt), bounds.get(Le)
     unit = " seconds" if info and float in _parts(info.annotation) else ""
@@ -160,7 +161,9 @@ def _range(info: FieldInfo | None) -> str:
         return f"{low.ge} to {high.le}{unit}"
     if isinstance(above, Gt) and isinstance(high, Le):
         return f"above {above.gt} and at most {high.le}{unit}"
-    return f"{low.ge} or more" if isinstance(low, Ge) else "in range"
+    if isinstance(low, Ge):
+        return f"{low.ge} or more"
+    return f"{context['ge']} or more" if "ge" in context else f"at most {context['le']}"
 
 
 def _parts(annotation: Any) -> list[Any]:

@@ -218,6 +218,23 @@ def _no_stream(match: re.Match[str], kind: StreamKind) -> str:
     )
 
 
+def lambda_target(text: str) -> str:
+    """A function of Lambda: a name, partial ARN or ARN, with a qualifier or without; checked, not changed."""
+    match = _FUNCTION.fullmatch(text)
+    if match is None:
+        raise ValueError(f"must be a function's name, partial ARN or ARN, not {shown(text)}")
+    return text
+
+
+def lambda_parts(text: str) -> tuple[str, str | None]:
+    """A checked `lambda_target` in two: the function, and its version or alias if it has one."""
+    match = _FUNCTION.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text} is not checked")
+    qualifier: str | None = match["qualifier"]
+    return (text if qualifier is None else text.removesuffix(f":{qualifier}")), qualifier
+
+
 def function_name(text: str) -> str:
     """The bare name from a function's name, partial ARN or full ARN, with `$LATEST` or without a qualifier."""
     match = _FUNCTION.fullmatch(text)

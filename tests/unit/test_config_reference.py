@@ -54,9 +54,20 @@ def test_the_schema_says_what_a_person_may_write_and_nothing_else() -> None:
     assert mapping["properties"]["batch_size"]["maximum"] == 10_000
     assert mapping["properties"]["batch_size"]["default"] == 10
     assert "name" not in mapping["properties"]
-    function = schema["$defs"]["FunctionSettings"]
-    assert function["required"] == ["handler"]
-    assert "directory" not in function["properties"]
+    forms = {
+        "PythonFunction": ["handler"],
+        "CommandFunction": ["command"],
+        "HttpFunction": ["url"],
+        "LambdaFunction": ["lambda"],
+        "RoutedFunction": ["versions"],
+    }
+    for form, required in forms.items():
+        assert schema["$defs"][form]["required"] == required
+        assert "directory" not in schema["$defs"][form]["properties"]
+    assert {
+        each["$ref"].rpartition("/")[2] for each in schema["properties"]["functions"]["additionalProperties"]["anyOf"]
+    } == {*forms}
+    assert "target" not in schema["$defs"]["LambdaFunction"]["properties"]
     assert "files" not in schema["properties"]
     pattern = schema["$defs"]["FilterSettings"]["properties"]["pattern"]
     assert pattern["type"] == ["object", "string"]
