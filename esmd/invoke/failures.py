@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from esmd.invoke import runtime
@@ -11,6 +12,7 @@ from esmd.invoke.protocol import MAX_REQUEST_BYTES
 from esmd.mappings.outcomes import FunctionError, Outcome, Rejected, Success, Unreachable
 
 if TYPE_CHECKING:
+    from esmd.invoke.process import Cause
     from esmd.invoke.protocol import FunctionSpec
 
 
@@ -31,6 +33,51 @@ def timed_out(request_id: str, seconds: float) -> FunctionError:
 def exited(request_id: str, status: int, *, kind: Literal["exit", "init"] = "exit") -> FunctionError:
     """The handler's process ended. `status` as `subprocess` gives it: negative is a signal."""
     return FunctionError(kind, "Runtime.ExitError", f"RequestId: {request_id} Error: {exit_text(status)}")
+
+
+def out_of_memory(request_id: str, *, kind: Literal["exit", "init"] = "exit") -> FunctionError:
+    """The handler's processes held more memory than the function may have."""
+    return FunctionError(kind, "Runtime.OutOfMemory", f"RequestId: {request_id} Error: {exit_text(-signal.SIGKILL)}")
+
+
+def ended(request_id: str, *, cause: Cause, status: int, seconds: float) -> FunctionError:
+    """What an invocation comes to whose process has ended.
+
+    Args:
+        request_id: of the invocation.
+        cause: why it ended.
+        status: its exit status.
+        seconds: the function's timeout.
+    """
+    if cause == "timeout":
+        return timed_out(request_id, seconds)
+    return out_of_memory(request_id) if cause == "memory" else exited(request_id, status)
+
+
+def not_loaded(request_id: str, *, cause: Cause, status: int, what: str, seconds: float) -> FunctionError:
+    """What loading comes to whose process has ended without a word.
+
+    Args:
+        request_id: of the invocation that waits for it; empty if none does.
+        cause: why it ended.
+        status: its exit status.
+        what: the handler, or the program.
+        seconds: how long it was given.
+    """
+    if cause == "init":
+        message = f"RequestId: {request_id} Error: Loading {what} timed out after {seconds:.2f} seconds"
+        return FunctionError("init", "Sandbox.Timedout", message)
+    if cause == "memory":
+        return out_of_memory(request_id, kind="init")
+    return exited(request_id, status, kind="init")
+
+
+def readdressed(error: FunctionError, sender: str, receiver: str) -> FunctionError:
+    """A failure of one invocation as that of another: its text may begin with the request id."""
+    before = f"RequestId: {sender} "
+    if sender == receiver or not error.message.startswith(before):
+        return error
+    return replace(error, message=f"RequestId: {receiver} {error.message.removeprefix(before)}")
 
 
 def exit_text(status: int) -> str:

@@ -26,17 +26,19 @@ from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Literal
 
 from esmd.invoke import runtime
+from esmd.invoke.attempts import Attempts
 from esmd.invoke.failures import closing, exit_text, exited, outcome_of, request_too_large, timed_out
 from esmd.invoke.protocol import StartFailed
 from esmd.invoke.threads import Threads
 from esmd.invoke.variables import function_facts, log_stream_name
 from esmd.mappings.outcomes import FunctionError, Throttled
-from esmd.observe.events import FunctionInit, FunctionThrottled, HandlerCrashed, HandlerOutput, HandlerTimeout
+from esmd.observe.events import HandlerCrashed, HandlerOutput, HandlerTimeout
+from esmd.waiting import stopped_before
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
-    from esmd.invoke.protocol import FunctionSpec
+    from esmd.invoke.protocol import PythonSpec
     from esmd.mappings.outcomes import Outcome
     from esmd.observe.telemetry import Telemetry
 
@@ -47,13 +49,14 @@ _shared_variables: Counter[str] = Counter()
 """Variables that inline functions have set in the daemon's environment, and how many of them rely on each."""
 
 
-class _Attempt:
+class _Call:
     """One invocation. Its task outlives the invocation if the handler does.
 
     Attributes:
         end: why `invoke` goes on: the task is done, the deadline has come, or the invoker is closed.
         on_thread: the handler is running on a thread now, and cannot be stopped.
-        abandoned: nobody waits for it any more.
+        abandoned: nobody wants its answer any more.
+        left_alone: the invocation has returned without it.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -61,6 +64,7 @@ class _Attempt:
         self.task: asyncio.Task[runtime.Reply | int]
         self.on_thread = False
         self.abandoned = False
+        self.left_alone = False
 
     def wake(self, why: Literal["done", "late", "closing"]) -> None:
         if not self.end.done():
@@ -78,7 +82,7 @@ class _Attempt:
 class InlineInvoker:
     """An `Invoker` whose handler runs in the daemon's own process."""
 
-    def __init__(self, spec: FunctionSpec, *, telemetry: Telemetry, stop_seconds: float = STOP_SECONDS) -> None:
+    def __init__(self, spec: PythonSpec, *, telemetry: Telemetry, stop_seconds: float = STOP_SECONDS) -> None:
         self._spec = spec
         self._telemetry = telemetry
         self._stop_seconds = stop_seconds
@@ -87,8 +91,12 @@ class InlineInvoker:
         self._is_async = False
         self._variables: list[str] = []
         self._threads: Threads[runtime.Reply | Awaitable[object]] = Threads(f"esmd-{spec.name}")
-        self._attempts: set[_Attempt] = set()
-        self._closing = False
+        self._attempts = Attempts(spec.name, telemetry)
+        self._failure: FunctionError | None = None
+        self._loading = 0
+        self._calls: set[_Call] = set()
+        self._listeners: list[Callable[[], None]] = []
+        self._shut = asyncio.Event()
 
     @property
     def limit(self) -> int:
@@ -97,8 +105,12 @@ class InlineInvoker:
 
     @property
     def running(self) -> int:
-        """Places taken: handlers that run, also past their deadline."""
-        return len(self._attempts)
+        """Places taken: invocations, and handlers that run on past their deadline."""
+        return len(self._calls) + self._loading
+
+    def on_freed(self, listener: Callable[[], None]) -> None:
+        """Call `listener` when a handler returns that nobody waits for any more."""
+        self._listeners.append(listener)
 
     async def start(self) -> None:
         """Import the handler, on the loop's own thread: a slow import holds up the daemon.
@@ -106,23 +118,26 @@ class InlineInvoker:
         Raises:
             StartFailed: it cannot run; the text says why and what was searched.
         """
-        if self._closing or not self.limit:
+        if not self.limit:
             return
-        loaded = self._handler or self._load()
+        loaded = None if self._shut.is_set() else self._handler or await self._loaded()
+        if loaded is None:
+            raise StartFailed("Runtime.ExitError", closing(self._spec).message)
         if isinstance(loaded, FunctionError):
             raise StartFailed(loaded.error_type, loaded.message)
 
     async def invoke(self, event: bytes, *, request_id: str) -> Outcome:
         """Run the handler once; see `Invoker.invoke`."""
         spec = self._spec
-        if self._closing:
+        if self._shut.is_set():
             return closing(spec)
         if self.running >= self.limit:
-            self._telemetry.emit(FunctionThrottled(function=spec.name, request_id=request_id, limit=self.limit))
             return Throttled()
         if (refused := request_too_large(event)) is not None:
             return refused
-        handler = self._handler or self._load()
+        handler = self._handler or await self._loaded()
+        if handler is None:
+            return closing(spec)
         if isinstance(handler, FunctionError):
             return handler
         loop = asyncio.get_running_loop()
@@ -132,23 +147,24 @@ class InlineInvoker:
             deadline=loop.time() + spec.timeout,
             clock=loop.time,
         )
-        attempt = _Attempt(loop)
-        attempt.task = loop.create_task(self._run(attempt, handler, event, context))
-        self._attempts.add(attempt)
-        attempt.task.add_done_callback(partial(self._leave, attempt))
-        timer = loop.call_later(spec.timeout, attempt.wake, "late")
+        call = _Call(loop)
+        call.task = loop.create_task(self._run(call, handler, event, context))
+        self._calls.add(call)
+        call.task.add_done_callback(partial(self._leave, call))
+        timer = loop.call_later(spec.timeout, call.wake, "late")
         try:
-            why = await attempt.end
+            why = await call.end
+            if why == "closing":
+                return closing(spec)
+            if why == "done":
+                return self._outcome(call.task.result(), request_id)
+            runs_on: Literal[True] | None = None if await call.stop(self._stop_seconds) else True
         except asyncio.CancelledError:
-            await attempt.stop(self._stop_seconds)
+            await call.stop(self._stop_seconds)
             raise
         finally:
             timer.cancel()
-        if why == "closing":
-            return closing(spec)
-        if why == "done":
-            return self._outcome(attempt.task.result(), request_id)
-        runs_on: Literal[True] | None = None if await attempt.stop(self._stop_seconds) else True
+            call.left_alone = True
         self._telemetry.emit(
             HandlerTimeout(
                 function=spec.name, request_id=request_id, timeout_s=spec.timeout, pid=None, still_running=runs_on
@@ -158,20 +174,20 @@ class InlineInvoker:
 
     async def close(self) -> None:
         """Cancel async handlers; sync ones, which cannot be stopped, are left to end with the process."""
-        self._closing = True
-        attempts = list(self._attempts)
-        for attempt in attempts:
-            attempt.wake("closing")
-            attempt.abandoned = True
-            attempt.task.cancel()
-        if attempts:
-            await asyncio.wait([attempt.task for attempt in attempts], timeout=self._stop_seconds)
+        self._shut.set()
+        calls = list(self._calls)
+        for call in calls:
+            call.wake("closing")
+            call.abandoned = True
+            call.task.cancel()
+        if calls:
+            await asyncio.wait([call.task for call in calls], timeout=self._stop_seconds)
         self._threads.close()
         _withdraw(self._variables)
         self._variables = []
 
     async def _run(
-        self, attempt: _Attempt, handler: runtime.Handler, event: bytes, context: runtime.LambdaContext
+        self, call: _Call, handler: runtime.Handler, event: bytes, context: runtime.LambdaContext
     ) -> runtime.Reply | int:
         """Call the handler and await what it returns. An exit status if it asked the process to end."""
         try:
@@ -179,14 +195,14 @@ class InlineInvoker:
                 begun = runtime.begin(handler, event, context)
             else:
                 inside = contextvars.copy_context()
-                attempt.on_thread = True
+                call.on_thread = True
                 try:
                     begun = await self._threads.run(partial(inside.run, runtime.begin, handler, event, context))
                 finally:
-                    attempt.on_thread = False
+                    call.on_thread = False
             if isinstance(begun, runtime.Reply):
                 return begun
-            if attempt.abandoned:
+            if call.abandoned:
                 if inspect.iscoroutine(begun):
                     begun.close()
                 return 0
@@ -213,9 +229,30 @@ class InlineInvoker:
         )
         return exited(request_id, ended)
 
-    def _leave(self, attempt: _Attempt, _task: asyncio.Task[runtime.Reply | int]) -> None:
-        self._attempts.discard(attempt)
-        attempt.wake("done")
+    def _leave(self, call: _Call, _task: asyncio.Task[runtime.Reply | int]) -> None:
+        self._calls.discard(call)
+        call.wake("done")
+        if call.left_alone:
+            for listener in self._listeners:
+                listener()
+
+    async def _loaded(self) -> runtime.Handler | FunctionError | None:
+        """The handler, or why it cannot run; after a failure not at once. None if the invoker is closed meanwhile."""
+        failures = self._attempts.failures
+        self._loading += 1
+        try:
+            pause = self._attempts.pause
+            if pause and await stopped_before(self._shut, asyncio.get_running_loop().time() + pause):
+                return None
+        finally:
+            self._loading -= 1
+        if self._failure is not None and self._attempts.failures > failures:
+            return self._failure  # somebody else who waited has tried
+        loaded = self._handler or self._load()
+        self._failure = loaded if isinstance(loaded, FunctionError) else None
+        if self._failure is not None:
+            self._attempts.failed(self._failure)
+        return loaded
 
     def _load(self) -> runtime.Handler | FunctionError:
         """Import the handler and keep it, or say why it cannot run."""
@@ -239,15 +276,14 @@ class InlineInvoker:
             self._handler = handler
             call = getattr(handler, "__call__", None)  # noqa: B004  an instance may have an async one
             self._is_async = inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(call)
-            elapsed = round((time.monotonic() - started) * 1000, 3)
-            self._telemetry.emit(FunctionInit(function=spec.name, pid=None, duration_ms=elapsed))
+            self._attempts.succeeded(pid=None, seconds=time.monotonic() - started)
             return handler
         _withdraw(self._variables)
         self._variables = []
         return failure
 
 
-def _other_module(spec: FunctionSpec) -> str | None:
+def _other_module(spec: PythonSpec) -> str | None:
     """The complaint if the handler's name is taken by a module that was loaded from elsewhere."""
     name = spec.handler.partition(":")[0].partition(".")[0]
     loaded = getattr(sys.modules.get(name), "__file__", None)
@@ -260,7 +296,7 @@ def _other_module(spec: FunctionSpec) -> str | None:
     )
 
 
-def _other_value(spec: FunctionSpec) -> str | None:
+def _other_value(spec: PythonSpec) -> str | None:
     """The complaint if the daemon's environment has another value for one of the function's variables."""
     for name, value in spec.environment.items():
         if os.environ.get(name, value) != value:
@@ -271,7 +307,7 @@ def _other_value(spec: FunctionSpec) -> str | None:
     return None
 
 
-def _publish(spec: FunctionSpec) -> list[str]:
+def _publish(spec: PythonSpec) -> list[str]:
     """Put the function's variables into the daemon's environment; those for its AWS clients only where none are set.
 
     Returns the names that are to be withdrawn at the end.

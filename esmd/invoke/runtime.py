@@ -1,9 +1,9 @@
 """The Python runtime: loads a handler, calls it with Lambda's context, and shapes its answers and errors.
 
-The daemon imports this module for inline functions. A worker runs it as a script, with its end of a socket pair and
-the daemon's process id as arguments. It imports only the standard library, and what is slow to import when it needs it.
+The daemon imports this module for inline functions, a worker (`esmd.invoke.worker`) loads it from its file. It imports
+only the standard library, and what is slow to import when it needs it.
 
-Frames go both ways over that socket: kind, length of the head, length of the body, head, body.
+Daemon and worker talk in frames over a socket pair: kind, length of the head, length of the body, head, body.
 
 | frame    | from   | head                              | body                                                   |
 |----------|--------|-----------------------------------|--------------------------------------------------------|
@@ -12,18 +12,12 @@ Frames go both ways over that socket: kind, length of the head, length of the bo
 | `INVOKE` | daemon | JSON: request id, deadline        | the event, as it is                                    |
 | `ANSWER` | worker | empty                             | what the handler returned, as JSON                     |
 | `ERROR`  | worker | empty                             | Lambda's error object, in answer to `INIT` or `INVOKE` |
-
-A worker leaves when the daemon closes its end. Its streams are ordinary pipes and none of this module's business:
-a handler may close or replace them, change the folder, fork, or start processes, and the frames still pass.
 """
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import json
-import os
-import signal
 import struct
 import sys
 import time
@@ -31,7 +25,6 @@ from collections.abc import Awaitable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Sequence
     from types import TracebackType
     from typing import Any
@@ -90,8 +83,29 @@ class LambdaContext:
         """Milliseconds until the invocation is ended; never negative."""
         return max(0, int((self._deadline - self._clock()) * 1000))
 
+    def w3c(self) -> dict[str, str]:
+        """The trace context that the caller sent along: nothing, as event sources send none."""
+        return {}
+
+    def log(self, message: object) -> None:
+        """Print `message` as it is: not even a line's end is added."""
+        sys.stdout.write(str(message))
+
     def __repr__(self) -> str:
         return f"LambdaContext(function_name={self.function_name!r}, aws_request_id={self.aws_request_id!r})"
+
+
+def trace_header(request_id: str) -> str:
+    """A trace header for an invocation: `_X_AMZN_TRACE_ID`, in the form that X-Ray gives it [specification F.2].
+
+    Its ids are made of the request's, so that they lead back to it. Nothing is sampled: nobody collects traces here.
+    """
+    digits = request_id.replace("-", "")
+    if len(digits) != 32 or digits.strip("0123456789abcdef"):
+        import hashlib  # noqa: PLC0415  the daemon's own ids need none
+
+        digits = hashlib.sha256(request_id.encode()).hexdigest()[:32]
+    return f"Root=1-{int(time.time()):08x}-{digits[:24]};Parent={digits[16:]};Sampled=0"
 
 
 class LoadError(Exception):
@@ -276,125 +290,3 @@ def _jsonable(value: object) -> object:
     if decimal is not None and isinstance(value, decimal.Decimal):
         return int(value) if value.is_finite() and value == value.to_integral_value() else float(value)
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
-
-
-# --- the worker process
-
-
-class Channel:
-    """The worker's end of the socket pair; a bare descriptor, so that only the end of the process closes it."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        os.set_inheritable(descriptor, False)
-        # A forked child must neither answer nor keep the socket open after this process has ended.
-        os.register_at_fork(after_in_child=self._close)
-
-    def _close(self) -> None:
-        with contextlib.suppress(OSError):
-            os.close(self._descriptor)
-
-    def receive(self) -> tuple[int, bytes, bytes] | None:
-        """The next frame: kind, head, body. None when the daemon has closed its end."""
-        header = self._read(FRAME.size)
-        if header is None:
-            return None
-        kind, head_length, body_length = FRAME.unpack(header)
-        head, body = self._read(head_length), self._read(body_length)
-        return None if head is None or body is None else (kind, head, body)
-
-    def send(self, kind: int, body: bytes = b"") -> None:
-        """Send a frame without a head."""
-        rest = memoryview(FRAME.pack(kind, 0, len(body)) + body)
-        while rest:
-            rest = rest[os.write(self._descriptor, rest) :]
-
-    def _read(self, length: int) -> bytes | None:
-        received = os.read(self._descriptor, length) if length else b""
-        if len(received) == length:
-            return received
-        parts = [received]
-        missing = length - len(received)
-        while missing and parts[-1]:
-            parts.append(os.read(self._descriptor, missing))
-            missing -= len(parts[-1])
-        return None if missing else b"".join(parts)
-
-
-def die_with(parent: int, descriptor: int) -> None:
-    """See to it that this process does not outlive the daemon, even one that was killed."""
-    if sys.platform == "linux":
-        import ctypes  # noqa: PLC0415  needed here only
-
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    else:
-        import select  # noqa: PLC0415
-        import threading  # noqa: PLC0415
-
-        def watch() -> None:
-            hangup = select.poll()
-            hangup.register(descriptor, 0)
-            hangup.poll()
-            os.killpg(0, signal.SIGKILL)
-
-        threading.Thread(target=watch, name="esmd-watch", daemon=True).start()
-    if os.getppid() != parent:  # it was gone before the above could take effect
-        os._exit(1)
-
-
-def _log_as_lambda_does() -> None:
-    """Give the root logger a handler, as Lambda does: `setLevel` is all that a function has to do to be heard."""
-    import logging  # noqa: PLC0415  the daemon, which imports this module, has its own logging
-
-    to_stderr = logging.StreamHandler()
-    to_stderr.setFormatter(logging.Formatter("[%(levelname)s]\t%(name)s\t%(message)s"))
-    logging.getLogger().addHandler(to_stderr)
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):  # what a handler does to its streams is its own business
-            stream.flush()
-
-
-def main(descriptor: int, parent: int) -> int:
-    """Live as a worker: load once, then invoke until the daemon closes its end. Returns the exit status."""
-    die_with(parent, descriptor)
-    channel = Channel(descriptor)
-    first = channel.receive()
-    if first is None:
-        return 0
-    setting = json.loads(first[1])
-    sys.argv = [setting["handler"]]
-    sys.path[:0] = setting["python_path"]
-    _log_as_lambda_does()
-    try:
-        handler = load(setting["handler"], setting["python_path"])
-    except LoadError as error:
-        _flush()
-        channel.send(ERROR, error_object(error.error_type, str(error), "", error.stack))
-        return 1
-    loop: asyncio.Runner | None = None  # made when an answer is first to be awaited, then kept
-    this_process = os.getpid()
-    _flush()
-    channel.send(READY)
-    while (frame := channel.receive()) is not None:
-        context = LambdaContext(**setting["function"], **json.loads(frame[1]))
-        reply = begin(handler, frame[2], context)
-        if not isinstance(reply, Reply):
-            if loop is None:
-                import asyncio  # noqa: PLC0415  costs more than the rest of the start
-
-                loop = asyncio.Runner()
-            reply = loop.run(finish(reply, context.aws_request_id))
-        _flush()
-        if os.getpid() != this_process:  # a child that the handler forked has come back in its place
-            os._exit(0)
-        channel.send(reply.kind, reply.body)
-    if loop is not None:
-        loop.close()
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), int(sys.argv[2])))

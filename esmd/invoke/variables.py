@@ -8,10 +8,13 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypedDict
 
+from esmd.invoke.protocol import PythonSpec
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from esmd.invoke.protocol import FunctionSpec
+    from esmd.invoke.environment import InitializationType
+    from esmd.invoke.protocol import ProcessSpec
 
 _INHERITED = frozenset(
     {
@@ -41,18 +44,23 @@ class FunctionFacts(TypedDict):
     log_stream: str
 
 
-def function_facts(spec: FunctionSpec, log_stream: str) -> FunctionFacts:
+def function_facts(spec: ProcessSpec, log_stream: str) -> FunctionFacts:
     """What the context says of the function."""
     return {"name": spec.name, "arn": spec.arn, "memory_size": spec.memory_size, "log_stream": log_stream}
 
 
 def process_environment(
-    spec: FunctionSpec, *, log_stream: str, daemon: Mapping[str, str] | None = None
+    spec: ProcessSpec,
+    *,
+    log_stream: str,
+    initialization_type: InitializationType = "on-demand",
+    daemon: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """What a handler's process finds in `os.environ`; later sources win.
+    """What a handler's process finds in its environment; later sources win.
 
     1. of the daemon's own variables (`daemon`, default `os.environ`), those on the allow-list: no credentials;
-    2. Lambda's [specification F.2], less those that name what does not exist here;
+    2. Lambda's [specification F.2], less those that name what does not exist here; programs have no
+       `AWS_EXECUTION_ENV`, as runtimes of one's own have none on Lambda;
     3. `spec.aws_environment`;
     4. `spec.environment`.
     """
@@ -66,12 +74,21 @@ def process_environment(
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(spec.memory_size),
         "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{spec.name}",
         "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
-        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
-        "AWS_EXECUTION_ENV": f"AWS_Lambda_python{sys.version_info.major}.{sys.version_info.minor}",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": initialization_type,
         "AWS_REGION": spec.region,
         "AWS_DEFAULT_REGION": spec.region,
         "_HANDLER": spec.handler,
-        "LAMBDA_TASK_ROOT": spec.python_path[0] if spec.python_path else spec.working_directory,
+        **_form(spec),
         **spec.aws_environment,
         **spec.environment,
+    }
+
+
+def _form(spec: ProcessSpec) -> dict[str, str]:
+    """The variables that depend on what kind of process it is."""
+    if not isinstance(spec, PythonSpec):
+        return {"LAMBDA_TASK_ROOT": spec.working_directory}
+    return {
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_python{sys.version_info.major}.{sys.version_info.minor}",
+        "LAMBDA_TASK_ROOT": spec.python_path[0] if spec.python_path else spec.working_directory,
     }

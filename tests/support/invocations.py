@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from esmd.invoke.protocol import FunctionSpec
+from esmd.invoke.protocol import CommandSpec, PythonSpec
+from esmd.mappings.outcomes import Success
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from esmd.invoke.protocol import Invoker
+    from esmd.mappings.outcomes import Outcome
     from esmd.observe.events import Event
 
 HANDLERS = Path(__file__).parent / "handlers"
 
 E = TypeVar("E")
+
+ID = "8f3c5d0e-0000-4000-8000-000000000001"
+"""The request id of invocations that need none in particular."""
 
 
 class Recorder:
@@ -31,19 +40,24 @@ class Recorder:
         return [event for event in self.events if isinstance(event, kind)]
 
 
-def function(handler: str, **changes: Any) -> FunctionSpec:
-    """A specification; everything has a value that suits a test."""
-    values: dict[str, Any] = {
-        "name": "orders",
-        "handler": handler,
-        "timeout": 20.0,
-        "concurrency": 1,
-        "python_path": (str(HANDLERS),),
-        "working_directory": str(HANDLERS),
-        "region": "eu-west-1",
-        "account_id": "000000000000",
-    }
-    return FunctionSpec(**{**values, **changes})
+_VALUES: dict[str, Any] = {
+    "name": "orders",
+    "timeout": 20.0,
+    "concurrency": 1,
+    "working_directory": str(HANDLERS),
+    "region": "eu-west-1",
+    "account_id": "000000000000",
+}
+
+
+def function(handler: str, **changes: Any) -> PythonSpec:
+    """A Python function; everything has a value that suits a test."""
+    return PythonSpec(**(_VALUES | {"handler": handler, "python_path": (str(HANDLERS),)} | changes))
+
+
+def command(argv: Sequence[str], **changes: Any) -> CommandSpec:
+    """A program that speaks the Runtime API; it starts among the handlers unless told otherwise."""
+    return CommandSpec(**(_VALUES | {"command": tuple(argv), "handler": "function.handler"} | changes))
 
 
 def is_running(pid: int) -> bool:
@@ -82,3 +96,15 @@ async def until(true: Any, *, seconds: float = 10.0) -> None:
     async with asyncio.timeout(seconds):
         while not true():
             await asyncio.sleep(0.01)
+
+
+async def call(invoker: Invoker, event: object = None, *, request_id: str = ID) -> Outcome:
+    """Invoke once with a JSON value."""
+    return await invoker.invoke(json.dumps(event).encode(), request_id=request_id)
+
+
+async def answer(invoker: Invoker, event: object = None) -> Any:
+    """Invoke once, successfully, and read the answer."""
+    outcome = await call(invoker, event)
+    assert isinstance(outcome, Success), outcome
+    return json.loads(outcome.payload)

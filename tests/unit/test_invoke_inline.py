@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import itertools
 import os
 import sys
 import threading
@@ -13,7 +14,8 @@ import pytest
 from esmd.invoke.inline import InlineInvoker
 from esmd.invoke.protocol import StartFailed
 from esmd.invoke.threads import Threads
-from esmd.mappings.outcomes import Success
+from esmd.mappings.outcomes import FunctionError, Success, Throttled, Unreachable
+from esmd.observe.events import FunctionInit, FunctionInitFailed
 
 from support.invocations import Recorder, function, until
 
@@ -111,6 +113,76 @@ async def test_an_awaitable_that_comes_too_late_is_never_awaited(make):
     await until(lambda: invoker.running == 0)
     assert awaited == []
     await invoker.close()
+
+
+async def test_the_place_of_a_handler_that_was_late_is_free_when_it_returns(make):
+    go_on = threading.Event()
+    freed = []
+    invoker = make("answering:echo", timeout=0.05)
+    invoker._handler = lambda event, context: go_on.wait(10)
+    invoker.on_freed(lambda: freed.append(invoker.running))
+    await invoker.invoke(b"1", request_id=ID)
+    assert await invoker.invoke(b"1", request_id=ID) == Throttled()
+    assert freed == []
+    go_on.set()
+    await until(lambda: freed)
+    assert freed == [0]
+    await invoker.close()
+
+
+async def test_a_place_that_an_invocation_gives_back_itself_is_not_told(make):
+    freed = []
+    invoker = make("answering:echo")
+    invoker.on_freed(lambda: freed.append(True))
+    await invoker.invoke(b"1", request_id=ID)
+    await asyncio.sleep(0)
+    assert freed == []
+    await invoker.close()
+
+
+@pytest.mark.looptime
+async def test_a_function_that_does_not_load_is_tried_further_and_further_apart_and_said_once(
+    make, telemetry, tmp_path
+):
+    invoker = make("inline_late:handle", python_path=(str(tmp_path),), concurrency=3)
+    loop = asyncio.get_running_loop()
+    tried = []
+    for _ in range(8):
+        outcome = await invoker.invoke(b"1", request_id=ID)
+        assert isinstance(outcome, FunctionError)
+        assert (outcome.kind, outcome.error_type) == ("init", "Runtime.ImportModuleError")
+        tried.append(loop.time())
+    waits = [later - earlier for earlier, later in itertools.pairwise(tried)]
+    for wait, most in zip(waits, [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0], strict=True):
+        assert 0.75 * most <= wait <= most + 0.01
+    (said,) = telemetry.of(FunctionInitFailed)
+    assert said.error_type == "Runtime.ImportModuleError"
+    waiting = [asyncio.create_task(invoker.invoke(b"1", request_id=ID)) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert invoker.running == 3
+    assert {type(outcome) for outcome in await asyncio.gather(*waiting)} == {FunctionError}
+    (tmp_path / "inline_late.py").write_text("def handle(event, context): return 'here'")
+    await invoker.start()
+    assert [init.after_failures for init in telemetry.of(FunctionInit)] == [9]  # all that waited had one attempt
+    await invoker.close()
+    sys.path.remove(str(tmp_path))
+    sys.modules.pop("inline_late", None)
+
+
+@pytest.mark.looptime
+async def test_closing_ends_the_wait_for_another_attempt(make, tmp_path):
+    invoker = make("inline_never:handle", python_path=(str(tmp_path),), concurrency=2)
+    await invoker.invoke(b"1", request_id=ID)
+    waiting = asyncio.create_task(invoker.invoke(b"1", request_id=ID))
+    start = asyncio.create_task(invoker.start())
+    await asyncio.sleep(0.01)
+    await invoker.close()
+    assert await waiting == Unreachable("Function orders is shutting down.")
+    with pytest.raises(StartFailed, match="shutting down"):
+        await start
+    with pytest.raises(StartFailed, match="shutting down"):
+        await invoker.start()
+    sys.path.remove(str(tmp_path))
 
 
 async def test_threads_are_reused_and_end_when_closed():

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from esmd.invoke.variables import log_stream_name, process_environment
 
-from support.invocations import function
+from support.invocations import command, function
 
 
 def environment(daemon=None, **changes):
@@ -50,6 +50,20 @@ def test_lambdas_variables_are_there():
         "_HANDLER": "app:handle",
         "LAMBDA_TASK_ROOT": function("app:handle").python_path[0],
     }
+
+
+def test_a_programs_variables_are_those_of_a_runtime_of_ones_own():
+    spec = command(["./bootstrap"], handler="function.handler", working_directory="/srv")
+    found = process_environment(spec, log_stream="the/stream", daemon={})
+    assert "AWS_EXECUTION_ENV" not in found
+    assert (found["_HANDLER"], found["LAMBDA_TASK_ROOT"]) == ("function.handler", "/srv")
+
+
+def test_a_provisioned_environment_knows_that_it_is():
+    found = process_environment(
+        function("app:handle"), log_stream="s", initialization_type="provisioned-concurrency", daemon={}
+    )
+    assert found["AWS_LAMBDA_INITIALIZATION_TYPE"] == "provisioned-concurrency"
 
 
 def test_later_sources_win():

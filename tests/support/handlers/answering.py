@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import os
 import time
 from decimal import Decimal
@@ -69,6 +71,27 @@ def value(event, context):
     return VALUES[event]
 
 
+class AnswerRefusedError(Exception):
+    pass
+
+
+def payload_of(record):
+    """What a producer put into a record, whatever its source."""
+    if "kinesis" in record:
+        return base64.b64decode(record["kinesis"]["data"])
+    if "dynamodb" in record:
+        return record["dynamodb"]["NewImage"]["text"]["S"]
+    return record["body"]
+
+
+def as_told(event, context):
+    """Answer a batch as the payload of its first record says."""
+    told = json.loads(payload_of(event["Records"][0]))
+    if "raise" in told:
+        raise AnswerRefusedError(told["raise"])
+    return told["raw"].encode() if "raw" in told else told["answer"]
+
+
 def sized(event, context):
     return "x" * (event - 2)
 
@@ -76,6 +99,57 @@ def sized(event, context):
 def nap(event, context):
     time.sleep(event)
     return "awake"
+
+
+def nap_or_count(event, context):
+    if event:
+        time.sleep(event)
+    return count(event, context)
+
+
+class Door:
+    """Says that the handler is here, and knows whether the door is open."""
+
+    def __init__(self, event, context):
+        told = json.loads(payload_of(event["Records"][0]))
+        self._context = context
+        self._here, self._door = Path(told["here"]), Path(told["door"])
+        self._here.write_text("begun")
+
+    @property
+    def closed(self):
+        return not self._door.exists() and self._context.get_remaining_time_in_millis() > 0
+
+    def leave(self):
+        self._here.write_text("done")
+        return "done"
+
+
+def wait_sync(event, context):
+    door = Door(event, context)
+    while door.closed:
+        time.sleep(0.01)
+    return door.leave()
+
+
+async def wait_async(event, context):
+    door = Door(event, context)
+    while door.closed:
+        await asyncio.sleep(0.01)
+    return door.leave()
+
+
+def crowd(event, context):
+    """Write down coming and going, and stay until the door is open. An append is one step, whoever else appends."""
+    journal = os.open(event["journal"], os.O_WRONLY | os.O_APPEND)
+    try:
+        os.write(journal, f"+{event['number']}\n".encode())
+        while not Path(event["door"]).exists() and context.get_remaining_time_in_millis():
+            time.sleep(0.01)
+        os.write(journal, f"-{event['number']}\n".encode())
+    finally:
+        os.close(journal)
+    return {"number": event["number"], "request_id": context.aws_request_id}
 
 
 class Table:

@@ -22,6 +22,10 @@ def say(event, context):
     print("no end", end="")
 
 
+def say_it(event, context):
+    print(event)
+
+
 def log_it(event, context):
     logging.getLogger().setLevel("INFO")
     log.info("shipped %s", event)
@@ -49,6 +53,14 @@ def print_later(event, context):
         print("from the background")
 
     threading.Thread(target=wait_and_print, daemon=True).start()
+
+
+def take_memory(event, context):
+    """Touch so many megabytes, and keep them until there is a reason to go."""
+    taken = bytearray(event * 1024 * 1024)
+    for page in range(0, len(taken), 4096):
+        taken[page] = 1
+    threading.Event().wait()
 
 
 def close_streams(event, context):
