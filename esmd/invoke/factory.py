@@ -1,23 +1,48 @@
-"""Makes the invoker that a function's `isolation` asks for."""
+"""Makes the invoker for a function, by the form of its specification."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, assert_never
+from typing import TYPE_CHECKING, assert_never
 
+from esmd.invoke.command import CommandEnvironment
+from esmd.invoke.environment import PythonEnvironment
+from esmd.invoke.http import HttpInvoker
 from esmd.invoke.inline import InlineInvoker
-from esmd.invoke.workers import WorkerInvoker
+from esmd.invoke.lambda_api import LambdaInvoker
+from esmd.invoke.pool import EnvironmentPool
+from esmd.invoke.protocol import CommandSpec, HttpSpec, LambdaSpec, PythonSpec
 
 if TYPE_CHECKING:
-    from esmd.invoke.protocol import FunctionSpec, Invoker
+    from esmd.invoke.protocol import Invoker
     from esmd.observe.telemetry import Telemetry
+    from esmd.pollers.localstack import LocalStackClients
 
 
-def make_invoker(spec: FunctionSpec, *, isolation: Literal["worker", "inline"], telemetry: Telemetry) -> Invoker:
-    """An invoker for `spec`; nothing is started or imported yet."""
-    match isolation:
-        case "worker":
-            return WorkerInvoker(spec, telemetry=telemetry)
-        case "inline":
+def make_invoker(
+    spec: PythonSpec | CommandSpec | HttpSpec | LambdaSpec,
+    *,
+    clients: LocalStackClients,
+    telemetry: Telemetry,
+    inline: bool = False,
+) -> Invoker:
+    """An invoker for `spec`; nothing is started or imported yet.
+
+    Args:
+        spec: the function.
+        clients: of the daemon, for functions of Lambda.
+        telemetry: where events go.
+        inline: run a Python function in the daemon's own process.
+    """
+    match spec:
+        case PythonSpec() if inline:
             return InlineInvoker(spec, telemetry=telemetry)
+        case PythonSpec():
+            return EnvironmentPool(spec, launch=PythonEnvironment.launch, telemetry=telemetry)
+        case CommandSpec():
+            return EnvironmentPool(spec, launch=CommandEnvironment.launch, telemetry=telemetry)
+        case HttpSpec():
+            return HttpInvoker(spec, telemetry=telemetry)
+        case LambdaSpec():
+            return LambdaInvoker(spec, clients=clients, telemetry=telemetry)
         case _:
-            assert_never(isolation)
+            assert_never(spec)

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs LocalStack's open core (host mode, no Docker, no token) in .localstack/venv, for the tests that talk to it,
-# and in .localstack/lib the Kinesis that it runs, which it would otherwise fetch at the first call.
+# with our plugin that runs its Lambda functions as processes, and in .localstack/lib the Kinesis that it runs, which
+# it would otherwise fetch at the first call.
 # Quick no-op when that is done already. Without a working Python 3.13 it says so and succeeds: those tests then skip;
 # without npm only those of LocalStack's Kinesis do.
 #   usage: tests/servers/install_localstack.sh      (PYTHON313=/path/to/python names the interpreter)
@@ -10,6 +11,8 @@ root=$(dirname -- "$(dirname -- "$here")")/.localstack
 pins=$here/constraints-localstack.txt
 venv=$root/venv
 stamp=$venv/.installed   # a copy of the pins it was made from, so that changed pins install anew
+plugin=$here/localstack_processes
+plugin_stamp=$venv/.plugin   # the sums of its files, so that a changed plugin is installed anew
 kinesis_version=0.5.2    # what this LocalStack asks for
 kinesis=$root/lib/kinesis-local/$kinesis_version
 
@@ -28,7 +31,22 @@ install_kinesis() {
 		"kinesis-local@$kinesis_version" >/dev/null
 }
 
+install_plugin() {
+	sums=$(cd "$plugin" && cksum pyproject.toml localstack_processes/*.py)
+	if [ -f "$plugin_stamp" ] && [ "$sums" = "$(cat "$plugin_stamp")" ]; then
+		return
+	fi
+	echo "installing the plugin for LocalStack's Lambda in .localstack/venv"
+	copy=$(mktemp -d)   # pip builds where the sources are
+	cp -R "$plugin/." "$copy"
+	"$venv/bin/python" -m pip install -q --disable-pip-version-check --no-index --no-deps --no-build-isolation \
+		--force-reinstall "$copy"
+	rm -rf "$copy"
+	printf '%s\n' "$sums" >"$plugin_stamp"
+}
+
 if cmp -s "$pins" "$stamp" && "$venv/bin/python" -c '' 2>/dev/null; then
+	install_plugin
 	install_kinesis
 	exit 0
 fi
@@ -54,4 +72,5 @@ mkdir -p "$root"
 "$python" -m venv "$venv"
 "$venv/bin/python" -m pip install -q --disable-pip-version-check -c "$pins" 'localstack-core[runtime]==2026.3.0'
 cp "$pins" "$stamp"
+install_plugin
 install_kinesis

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).resolve().parents[2]
 LOCALSTACK_PYTHON = PROJECT / ".localstack" / "venv" / "bin" / "python"
+LOCALSTACK_LAMBDA = PROJECT / ".localstack" / "venv" / ".plugin"  # says that our plugin is there
 LOCALSTACK_KINESIS = PROJECT / ".localstack" / "lib" / "kinesis-local"
 LOOPBACK = PROJECT / "tests" / "servers" / "loopback.js"
 
@@ -39,7 +40,8 @@ class Queue:
 def localstack_process() -> ServerProcess:
     """Return real LocalStack in host mode, not started.
 
-    SQS is fit for use, and Kinesis where it was installed. Nothing is there for DynamoDB: LocalStack would fetch it.
+    SQS is fit for use, Lambda with Python functions as processes, and Kinesis where it was installed. Nothing is there
+    for DynamoDB: LocalStack would fetch it.
     """
 
     def environment(port: int, folder: Path) -> Mapping[str, str | None]:
@@ -53,6 +55,8 @@ def localstack_process() -> ServerProcess:
             **inherited,
             "PATH": f"{LOCALSTACK_PYTHON.parent}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(folder),
+            "TMPDIR": str(folder),  # where it leaves the code of functions
+            "LAMBDA_RUNTIME_EXECUTOR": "processes",  # our plugin, see tests/servers/localstack_processes
             "OVERRIDE_IN_DOCKER": "0",  # else a /.dockerenv makes it write to /var/lib/localstack
             "FILESYSTEM_ROOT": str(folder),
             "GATEWAY_LISTEN": address,
