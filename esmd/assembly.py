@@ -10,9 +10,7 @@ from esmd.config import aws
 from esmd.config.schema import StreamMapping
 from esmd.daemon import About, Daemon, DaemonOptions
 from esmd.destinations.factory import make_destination
-from esmd.function import Function
-from esmd.invoke.factory import make_invoker
-from esmd.invoke.protocol import FunctionSpec
+from esmd.functions import Functions
 from esmd.mappings.filters import RecordFilter, compile_filters
 from esmd.pollers.localstack import MAX_POLL_SECONDS, Connection, LocalStackClients
 from esmd.pollers.sqs import BotoSqs
@@ -24,25 +22,22 @@ from esmd.streams.settings import Surroundings
 from esmd.supervisor import Runner, Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from esmd.config.schema import (
         AnyMapping,
         AwsSettings,
         Config,
         EventSourceMapping,
-        FunctionSettings,
         SqsMapping,
     )
+    from esmd.function import Function
     from esmd.observe.statistics import Statistics
     from esmd.observe.telemetry import Telemetry
     from esmd.shutdown import Shutdown
     from esmd.state.protocol import StateStore
+    from esmd.streams.bookreader import BookReader
     from esmd.trouble import Trouble
-
-UNRESERVED_CONCURRENCY = {"worker": 64, "inline": 1000}
-"""Most invocations at once of a function without `reserved_concurrency`: a worker is a process, an inline call is not.
-1,000 is what an AWS account has by default."""
 
 _LOCAL_POLL_SECONDS = 5
 """Longest long poll on a local endpoint: a stop has to wait for the poll under way, and polls cost nothing there."""
@@ -74,14 +69,17 @@ class RunOptions:
         return [mapping for name, mapping in config.mappings.items() if not self.only or name in self.only]
 
 
-def place_of(mapping: AnyMapping) -> tuple[str, str]:
-    """Region and account of a mapping's source."""
-    source = mapping.stream if isinstance(mapping, StreamMapping) else mapping.queue
-    return source.region, source.account_id
-
-
-def connect(service: str, region: str | None, *, settings: AwsSettings, environ: Mapping[str, str]) -> Connection:
-    """Where and as whom to call a service."""
+def connect(
+    service: str,
+    region: str | None,
+    endpoint_url: str | None = None,
+    *,
+    settings: AwsSettings,
+    environ: Mapping[str, str],
+) -> Connection:
+    """Where and as whom to call a service; at an endpoint of its own, if it has one."""
+    if endpoint_url is not None:
+        settings = settings.model_copy(update={"endpoint_url": endpoint_url})
     where = aws.endpoint(service, settings=settings, environ=environ)
     return Connection(
         endpoint_url=where.url,
@@ -93,6 +91,13 @@ def connect(service: str, region: str | None, *, settings: AwsSettings, environ:
 def make_clients(settings: AwsSettings, environ: Mapping[str, str]) -> LocalStackClients:
     """The clients that everything shares."""
     return LocalStackClients(partial(connect, settings=settings, environ=environ), profile=settings.profile, pool=_POOL)
+
+
+def about(config: Config, environ: Mapping[str, str]) -> About:
+    """What a daemon says of its configuration when it starts."""
+    where = aws.endpoint("sqs", settings=config.aws, environ=environ)
+    region = aws.region(where, settings=config.aws, environ=environ)
+    return About(files=tuple(map(str, config.files)), endpoint=where.url or "AWS", region=region)
 
 
 class Assembly:
@@ -107,6 +112,7 @@ class Assembly:
         telemetry: where events go.
         statistics: what counts them.
         shutdown: the process's wish to stop.
+        book_of: gives the book that several processes share for a stream mapping; None where this one reads all shards.
     """
 
     def __init__(
@@ -120,6 +126,7 @@ class Assembly:
         telemetry: Telemetry,
         statistics: Statistics,
         shutdown: Shutdown,
+        book_of: Callable[[str], BookReader] | None = None,
     ) -> None:
         self._config = config
         self._options = options
@@ -129,25 +136,24 @@ class Assembly:
         self._telemetry = telemetry
         self._statistics = statistics
         self._shutdown = shutdown
+        self._book_of = book_of
+        self._functions = Functions(config, clients=clients, environ=environ, telemetry=telemetry)
+
+    @property
+    def functions(self) -> Mapping[str, Function]:
+        """Those that have been made so far."""
+        return self._functions.made
 
     def daemon(self) -> Daemon:
         """The daemon, nothing started yet."""
         chosen = self._options.chosen(self._config)
         enabled = [mapping for mapping in chosen if mapping.enabled]
-        functions = {
-            name: self._function(name, self._config.functions[name])
-            for name in sorted({mapping.function_name for mapping in enabled})
-        }
-        where = self._where("sqs")
+        supervisors = [self._supervisor(mapping, self._functions.get(mapping.function_name)) for mapping in enabled]
         return Daemon(
-            supervisors=[self._supervisor(mapping, functions[mapping.function_name]) for mapping in enabled],
+            supervisors=supervisors,
             disabled=[mapping.name for mapping in chosen if not mapping.enabled],
-            functions=functions,
-            about=About(
-                files=tuple(map(str, self._config.files)),
-                endpoint=where.url or "AWS",
-                region=aws.region(where, settings=self._config.aws, environ=self._environ),
-            ),
+            functions=self._functions.made,
+            about=about(self._config, self._environ),
             options=self._options.daemon,
             telemetry=self._telemetry,
             statistics=self._statistics,
@@ -156,38 +162,6 @@ class Assembly:
 
     def _where(self, service: str) -> aws.Endpoint:
         return aws.endpoint(service, settings=self._config.aws, environ=self._environ)
-
-    # --- functions
-
-    def _function(self, name: str, settings: FunctionSettings) -> Function:
-        spec = self._spec(name, settings)
-        return Function(name, make_invoker(spec, isolation=settings.isolation, telemetry=self._telemetry))
-
-    def _spec(self, name: str, settings: FunctionSettings) -> FunctionSpec:
-        region, account_id = next(place_of(m) for m in self._config.mappings.values() if m.function_name == name)
-        limit = settings.reserved_concurrency
-        return FunctionSpec(
-            name=name,
-            handler=settings.handler,
-            timeout=settings.timeout,
-            concurrency=UNRESERVED_CONCURRENCY[settings.isolation] if limit is None else limit,
-            environment=settings.environment,
-            python_path=tuple(map(str, settings.python_path)),
-            working_directory=str(settings.directory),
-            region=region,
-            account_id=account_id,
-            aws_environment=self._aws_environment(),
-        )
-
-    def _aws_environment(self) -> dict[str, str]:
-        """What a handler's own AWS clients need to reach the same local endpoint. Real keys are never handed on."""
-        where = self._where("sqs")
-        if where.url is None:
-            return {}
-        given = {"AWS_ENDPOINT_URL": where.url}
-        if aws.credentials(where, settings=self._config.aws, environ=self._environ).kind == "dummy":
-            given |= {"AWS_ACCESS_KEY_ID": aws.DUMMY_KEY, "AWS_SECRET_ACCESS_KEY": aws.DUMMY_KEY}
-        return given
 
     # --- mappings
 
@@ -212,7 +186,7 @@ class Assembly:
         return SqsRunner(
             sqs_settings(
                 mapping,
-                function_timeout=self._config.functions[mapping.function_name].timeout,
+                function_timeout=self._config.longest_invocation(mapping.function_name),
                 function_limit=function.limit,
                 longest_poll=self._options.longest_poll or (_LOCAL_POLL_SECONDS if local else MAX_POLL_SECONDS),
                 log_payloads=self._options.log_payloads,
@@ -228,14 +202,13 @@ class Assembly:
     def _stream_runner(self, mapping: StreamMapping, function: Function, trouble: Trouble) -> Runner:
         if self._store is None:
             raise RuntimeError("a stream mapping needs a state store")
-        spec = self._spec(mapping.function_name, self._config.functions[mapping.function_name])
         target = mapping.on_failure
         region = mapping.stream.region
         return StreamRunner(
             Surroundings(
                 settings=stream_settings(
                     mapping,
-                    function_arn=spec.arn,
+                    function_arn=function.arn,
                     is_local=self._where(SERVICES[mapping.source]).is_local,
                     log_payloads=self._options.log_payloads,
                 ),
@@ -247,6 +220,7 @@ class Assembly:
                 telemetry=self._telemetry,
                 trouble=trouble,
                 stop=self._shutdown.drain,
+                book=None if self._book_of is None else self._book_of(mapping.name),
             )
         )
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from esmd import __version__
 from esmd.cli.exits import Exit
 from esmd.observe import daemon_events as say
+from esmd.observe.events import FunctionStats
 from esmd.observe.mapping_events import MappingDisabled, MappingStats
 
 if TYPE_CHECKING:
@@ -115,10 +116,24 @@ class Daemon:
                 task.cancel()
             await asyncio.gather(*watching, *running, return_exceptions=True)
             await asyncio.gather(*(function.close() for function in self._functions.values()))
-        self._say_stats(final=True)
+        self.say_stats(final=True)
         code = self._exit_code(failed_fast, cut_short=cut_short)
         self._telemetry.emit(say.DaemonStopped(exit_code=int(code), uptime_s=self._loop.time() - self._started))
         return code
+
+    # --- what the process that runs several daemons asks
+
+    @property
+    def quiet_since(self) -> float:
+        """Loop time since which nothing happened in any mapping and nothing is awaited; infinity while something is."""
+        return max((s.quiet_since for s in self._supervisors), default=self._started)
+
+    @property
+    def unavailable(self) -> dict[str, bool]:
+        """The mappings that cannot run now, by name, and whether it is their function that keeps them."""
+        return {s.name: s.function_failed for s in self._supervisors if s.state == "unavailable"}
+
+    # --- the steps of its life
 
     def _mapping_ended(self, task: asyncio.Task[None]) -> None:
         """A supervisor ends only on stop; if one breaks, the daemon must not go on as if it ran."""
@@ -203,8 +218,7 @@ class Daemon:
     async def _stop_when_idle(self, period: float) -> None:
         """Ask for a drain once every mapping has been quiet for `period` seconds."""
         while True:
-            quiet_since = max((s.quiet_since for s in self._supervisors), default=self._started)
-            left = quiet_since + period - self._loop.time()
+            left = self.quiet_since + period - self._loop.time()
             if left <= 0:
                 self._shutdown.request(_IDLE)
                 return
@@ -213,10 +227,15 @@ class Daemon:
     async def _report(self) -> None:
         while True:
             await asyncio.sleep(self._options.stats_period)
-            self._say_stats(final=False)
+            self.say_stats()
 
-    def _say_stats(self, *, final: bool) -> None:
-        """Emit `mapping.stats` of every mapping that did something, or is doing something."""
+    def say_stats(self, *, final: bool = False, everything: bool = False) -> None:
+        """Emit `mapping.stats` and `function.stats` of all that did something, or are doing something.
+
+        Args:
+            final: nothing polls any more.
+            everything: also of what did nothing: another process may have done something for it.
+        """
         now = self._loop.time()
         period = now - self._stats_taken
         self._stats_taken = now
@@ -224,7 +243,7 @@ class Daemon:
             counts = self._statistics.take(supervisor.name)
             runner = supervisor.runner
             in_flight = 0 if runner is None else runner.in_flight
-            if not counts.moved and not in_flight:
+            if not (counts.moved or in_flight or everything):
                 continue
             self._telemetry.emit(
                 MappingStats(
@@ -247,5 +266,22 @@ class Daemon:
                     pollers=0 if runner is None or final else runner.pollers,
                     concurrency=0 if runner is None or final else runner.concurrency,
                     available=supervisor.reason is None,
+                )
+            )
+        for function in self._functions.values():
+            done = function.take_counts()
+            if not (done.invocations or done.throttles or done.concurrency_max or everything):
+                continue
+            self._telemetry.emit(
+                FunctionStats(
+                    function=function.name,
+                    period_s=period,
+                    invocations=done.invocations,
+                    errors=done.errors,
+                    throttles=done.throttles,
+                    duration_avg_ms=done.duration_sum / done.invocations if done.invocations else None,
+                    duration_max_ms=done.duration_max if done.invocations else None,
+                    concurrency_max=done.concurrency_max,
+                    limit=function.limit,
                 )
             )

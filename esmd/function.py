@@ -5,17 +5,38 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from esmd.mappings.outcomes import Outcome, Throttled
+from esmd.mappings.outcomes import FunctionError, Outcome, Throttled
+from esmd.observe.events import FunctionThrottled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from esmd.invoke.protocol import Invoker
+    from esmd.observe.telemetry import Telemetry
 
-_LOOK_AGAIN = 0.25
-"""Seconds between two looks at an invoker whose places are held by handlers that nobody awaits any more."""
+
+@runtime_checkable
+class Reloadable(Protocol):
+    """An invoker that can load a handler's changed code."""
+
+    def reload(self, files: Sequence[str]) -> None:
+        """Use what is in the files now for every invocation that starts from here on."""
+        ...
+
+
+@dataclass(slots=True)
+class FunctionCounts:
+    """What a function did in one period; durations in milliseconds, of invocations that ran."""
+
+    invocations: int = 0
+    errors: int = 0
+    throttles: int = 0
+    duration_sum: float = 0.0
+    duration_max: float = 0.0
+    concurrency_max: int = 0
 
 
 class Function:
@@ -25,18 +46,26 @@ class Function:
     `take_place` then waits its turn, first come first served, so that no mapping starves another.
 
     The invoker may count more places than we do: an environment that is loading, an inline handler that runs on after
-    its timeout. Nobody awaits the latter and the invoker does not tell when it ends, so that it is looked for, as long
-    as somebody could use its place.
+    its timeout. It tells when such a place becomes free.
+
+    Args:
+        name: in the configuration.
+        invoker: runs it.
+        arn: `invoked_function_arn`, and the `functionArn` of failure records.
+        telemetry: where throttles are said.
     """
 
-    def __init__(self, name: str, invoker: Invoker) -> None:
+    def __init__(self, name: str, invoker: Invoker, *, arn: str, telemetry: Telemetry) -> None:
         self.name = name
+        self.arn = arn
         self._invoker = invoker
+        self._telemetry = telemetry
         self._busy = 0
         self._queue: deque[asyncio.Future[None]] = deque()
         self._listeners: list[Callable[[], None]] = []
         self._starting = asyncio.Lock()
-        self._looking: asyncio.TimerHandle | None = None
+        self._counts = FunctionCounts()
+        invoker.on_freed(self._hand_on)
 
     @property
     def limit(self) -> int:
@@ -75,8 +104,8 @@ class Function:
     async def invoke(self, event: bytes, *, request_id: str) -> Outcome:
         """Invoke now, or `Throttled`."""
         if not self.room:
-            return Throttled()
-        self._busy += 1
+            return self._throttled(Throttled(), request_id)
+        self._take()
         return await self.invoke_in_place(event, request_id=request_id)
 
     async def take_place(self, patience: float) -> bool:
@@ -85,7 +114,7 @@ class Function:
         A taken place must be used with `invoke_in_place` or given back. Cancelling the wait takes none.
         """
         if self.room:
-            self._busy += 1
+            self._take()
             return True
         turn = asyncio.get_running_loop().create_future()
         self._queue.append(turn)
@@ -121,10 +150,20 @@ class Function:
 
     async def invoke_in_place(self, event: bytes, *, request_id: str) -> Outcome:
         """Invoke in a place that was taken before, and give it back."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
-            return await self._invoker.invoke(event, request_id=request_id)
+            outcome = await self._invoker.invoke(event, request_id=request_id)
         finally:
             self.give_place_back()
+        if isinstance(outcome, Throttled):
+            return self._throttled(outcome, request_id)
+        counts, duration = self._counts, (loop.time() - began) * 1000
+        counts.invocations += 1
+        counts.errors += isinstance(outcome, FunctionError)
+        counts.duration_sum += duration
+        counts.duration_max = max(counts.duration_max, duration)
+        return outcome
 
     def give_place_back(self) -> None:
         """Return a place that was taken and not used."""
@@ -133,9 +172,30 @@ class Function:
 
     async def close(self) -> None:
         """Let go of the environments."""
-        if self._looking is not None:
-            self._looking.cancel()
         await self._invoker.close()
+
+    def reload(self, files: Sequence[str]) -> bool:
+        """Load changed files for the invocations to come. False if this form of function cannot."""
+        if not isinstance(self._invoker, Reloadable):
+            return False
+        self._invoker.reload(files)
+        return True
+
+    def take_counts(self) -> FunctionCounts:
+        """What happened since the last call."""
+        counts, self._counts = self._counts, FunctionCounts(concurrency_max=self._busy)
+        return counts
+
+    def _take(self) -> None:
+        self._busy += 1
+        self._counts.concurrency_max = max(self._counts.concurrency_max, self._busy)
+
+    def _throttled(self, outcome: Throttled, request_id: str) -> Throttled:
+        self._counts.throttles += 1
+        self._telemetry.emit(
+            FunctionThrottled(function=self.name, request_id=request_id, limit=self.limit, reason=outcome.reason)
+        )
+        return outcome
 
     def _give_back_if_taken(self, place: asyncio.Task[bool]) -> None:
         if _taken(place):
@@ -151,17 +211,11 @@ class Function:
         while self._queue and self._free > 0:
             turn = self._queue.popleft()
             if not turn.done():
-                self._busy += 1
+                self._take()
                 turn.set_result(None)
         if self.room:
             for listener in tuple(self._listeners):
                 listener()
-        if self._invoker.running > self._busy and (self._queue or self._listeners) and self._looking is None:
-            self._looking = asyncio.get_running_loop().call_later(_LOOK_AGAIN, self._look_again)
-
-    def _look_again(self) -> None:
-        self._looking = None
-        self._hand_on()
 
 
 def _taken(place: asyncio.Task[bool]) -> bool:

@@ -14,6 +14,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+LATEST = "$LATEST"
+"""The version of whatever has no versions."""
+
 
 @dataclass(frozen=True, slots=True)
 class Success:
@@ -25,7 +28,7 @@ class Success:
     """
 
     payload: bytes
-    executed_version: str = "$LATEST"
+    executed_version: str = LATEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class FunctionError:
     error_type: str
     message: str
     stack: tuple[str, ...] = ()
-    executed_version: str = "$LATEST"
+    executed_version: str = LATEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +75,10 @@ class Rejected:
 
 
 Outcome = Success | FunctionError | Throttled | Unreachable | Rejected
+
+
+def version_of(outcome: Outcome) -> str | None:
+    """The version that ran, where there is more than one: not `$LATEST`. None if nothing ran, too."""
+    if isinstance(outcome, Success | FunctionError) and outcome.executed_version != LATEST:
+        return outcome.executed_version
+    return None

@@ -26,7 +26,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from esmd.mappings.outcomes import FunctionError, Outcome, Rejected, Success, Throttled, Unreachable
+from esmd.mappings.outcomes import LATEST, FunctionError, Outcome, Rejected, Success, Throttled, Unreachable
 from esmd.mappings.partial import Invalid, read_answer
 from esmd.mappings.settlement import INVALID_ANSWER
 
@@ -114,7 +114,7 @@ def judge(
             return Verdict(0, Failure("function_error", outcome.error_type, outcome.message, response))
         case Rejected():
             # Nothing ran, yet it is an attempt: sending the same event again can never work.
-            response = Response(413, "$LATEST", None)
+            response = Response(413, LATEST, None)
             return Verdict(0, Failure("rejected", outcome.error_type, outcome.message, response))
         case Success():
             response = Response(200, outcome.executed_version, None)
@@ -126,7 +126,7 @@ def judge(
 
 
 def _read(records: Sequence[Record], payload: bytes, response: Response) -> Verdict:
-    answer = read_answer(payload, {record.id for record in records})
+    answer = read_answer(payload, (record.id for record in records))
     if isinstance(answer, Invalid):
         return Verdict(0, Failure("invalid_answer", INVALID_ANSWER, answer.reason, response))
     if not answer.failed:

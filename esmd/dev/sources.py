@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from esmd.observe.telemetry import Telemetry
     from esmd.pollers.localstack import LocalStackClients
 
+_UNKNOWN_TIMEOUT = 30.0
+"""Seconds taken for the timeout of a function that does not say."""
+
 MAX_RECEIVE_COUNT = 3
 """Of the queues made here: few, so that a dead letter is seen soon. AWS recommends five or more."""
 
@@ -83,7 +86,7 @@ class Maker:
             if isinstance(mapping, StreamMapping) and mapping.on_failure is not None:
                 await self._destination(mapping.on_failure, mapping.stream.region)
             if isinstance(mapping, SqsMapping) and mapping.event_source_arn not in queues:
-                timeout = config.functions[mapping.function_name].timeout
+                timeout = config.longest_invocation(mapping.function_name) or _UNKNOWN_TIMEOUT
                 queues[mapping.event_source_arn] = await self._queue(mapping, timeout)
             elif isinstance(mapping, KinesisMapping):
                 await self._stream(mapping.stream.name, mapping.stream.region)

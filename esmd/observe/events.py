@@ -31,6 +31,18 @@ class FunctionEvent(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentStarted(FunctionEvent):
+    """A process for an execution environment has been started; it has loaded nothing yet."""
+
+    name: ClassVar[str] = "environment.started"
+    level: ClassVar[Level] = "debug"
+    pid: int
+    initialization_type: Literal["on-demand", "provisioned-concurrency"]
+    environments: int
+    """How many the function has now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionInit(FunctionEvent):
     """An execution environment has loaded the handler and is ready."""
 
@@ -38,6 +50,69 @@ class FunctionInit(FunctionEvent):
     level: ClassVar[Level] = "debug"
     pid: int | None
     duration_ms: float
+    after_failures: int | None = None
+    """How many attempts in a row had failed before this one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionInitFailed(FunctionEvent):
+    """A handler could not be loaded. Said once for the same reason in a row; attempts go on, further and further apart."""
+
+    name: ClassVar[str] = "function.init_failed"
+    level: ClassVar[Level] = "error"
+    error_type: str
+    error_message: str
+    retry_in_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionReloaded(FunctionEvent):
+    """Files of the handler changed: new environments load them, those that are busy finish with what they have."""
+
+    name: ClassVar[str] = "function.reloaded"
+    files: tuple[str, ...]
+    environments: int
+    """How many of the former kind are replaced."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentStopped(FunctionEvent):
+    """An execution environment was asked to leave, and left."""
+
+    name: ClassVar[str] = "environment.stopped"
+    level: ClassVar[Level] = "debug"
+    pid: int
+    reason: Literal["idle", "reloaded", "shutdown"]
+    invocations: int
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentKilled(FunctionEvent):
+    """An execution environment was ended by force, with every process that it had started."""
+
+    name: ClassVar[str] = "environment.killed"
+    level: ClassVar[Level] = "warning"
+    pid: int
+    reason: Literal["timeout", "memory", "init", "cancelled", "shutdown", "protocol"]
+    """`init`: it did not load, or not in time. `cancelled`: its invocation was. `protocol`: what it sent made no sense."""
+    request_id: str | None
+    memory_mb: int | None = None
+    """Resident memory that was found, where that is the reason."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentIntruder(FunctionEvent):
+    """A process that is not the environment's tried to speak to its Runtime API, and was refused. Said once for each."""
+
+    name: ClassVar[str] = "environment.intruder"
+    level: ClassVar[Level] = "warning"
+    pid: int
+    """Of the environment."""
+    client_port: int
+    """Of the connection, on 127.0.0.1."""
+    uid: int | None
+    """The user that the connection belongs to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +127,7 @@ class HandlerOutput(FunctionEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandlerTimeout(FunctionEvent):
-    """An invocation reached the function's timeout and was ended: a worker's process was killed, an inline task cancelled."""
+    """An invocation reached the function's timeout and was ended: process killed, inline task cancelled, connection cut."""
 
     name: ClassVar[str] = "handler.timeout"
     level: ClassVar[Level] = "warning"
@@ -77,9 +152,28 @@ class HandlerCrashed(FunctionEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionThrottled(FunctionEvent):
-    """An invocation was refused because the function already runs as often as it may."""
+    """An invocation was refused because the function already runs as often as it may, here or where it lives."""
 
     name: ClassVar[str] = "function.throttled"
     level: ClassVar[Level] = "debug"
     request_id: str
+    limit: int
+    reason: str
+    """As Lambda spells it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionStats(FunctionEvent):
+    """What a function did in the last period, over all its mappings; said only if it did anything."""
+
+    name: ClassVar[str] = "function.stats"
+    period_s: float
+    invocations: int
+    errors: int
+    """Invocations that raised, timed out, exited or could not be loaded."""
+    throttles: int
+    duration_avg_ms: float | None
+    duration_max_ms: float | None
+    concurrency_max: int
+    """Most places taken at once."""
     limit: int

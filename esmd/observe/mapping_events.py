@@ -221,6 +221,8 @@ class BatchEvent(MappingEvent):
     records: int
     attempt: int
     duration_ms: float
+    executed_version: str | None = None
+    """The version of the function that ran, where it has several."""
     iterator_age_ms: float | None = None
     """Of a stream: age of the last record when the invocation was sent."""
     processed_age_ms: float | None = None

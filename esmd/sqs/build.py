@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 def sqs_settings(
-    mapping: SqsMapping, *, function_timeout: float, function_limit: int, longest_poll: int, log_payloads: bool
+    mapping: SqsMapping, *, function_timeout: float | None, function_limit: int, longest_poll: int, log_payloads: bool
 ) -> SqsSettings:
     """The settings of a mapping at work.
 
     Args:
         mapping: as configured.
-        function_timeout: of its function, in seconds.
+        function_timeout: of its function, in seconds; None where that is not known.
         function_limit: how often the function may run at once.
         longest_poll: how long a receive waits where the mapping does not say, in seconds.
         log_payloads: say the event of every invocation.
@@ -38,7 +38,7 @@ def sqs_settings(
             provisioned_pollers=(pollers.minimum_pollers, pollers.maximum_pollers) if pollers else None,
             function_limit=function_limit,
         ),
-        function_timeout=function_timeout,
+        function_timeout=function_timeout or 0.0,
         visibility_heartbeat=mapping.visibility_heartbeat,
         retry_backoff=(backoff.initial, backoff.maximum) if backoff else None,
         release_on_stop=mapping.release_on_stop,

@@ -20,7 +20,7 @@ class SqsSettings:
         fifo: whether it is a FIFO queue.
         window: the batching window, 0 for none.
         limits: how its concurrency may move.
-        function_timeout: of the function, for the visibility rules.
+        function_timeout: of the function, for the visibility rules; 0 where it is not known.
         retry_backoff: first and longest delay after a failure; None leaves visibility timeouts alone.
         longest_poll: most that a receive waits for its first message (1 to 20).
         log_payloads: say the event of every invocation.

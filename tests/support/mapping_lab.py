@@ -20,6 +20,8 @@ from esmd.testing.queues import QueueEngine
 from esmd.testing.sqs_errors import SqsError
 from esmd.trouble import Trouble
 
+from support.functions import function_of
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
@@ -108,6 +110,9 @@ class ScriptedInvoker:
         self.events: list[list[dict[str, Any]]] = []
         self.times: list[float] = []
         self.cancelled = 0
+
+    def on_freed(self, listener: Callable[[], None]) -> None:
+        """Its places become free by the end of invocations only."""
 
     async def start(self) -> None:
         return None
@@ -241,8 +246,8 @@ async def mapping(
         engine.create_queue(name, attributes)
     api = MemorySqs(engine, name)
     invoker = ScriptedInvoker(handler, limit=limit, duration=duration)
-    function = Function("process", invoker)
     collector = Collector()
+    function = function_of(invoker, telemetry=collector)
     stop = asyncio.Event()
     chosen = settings(**({"function_limit": limit} | changes))
     runner = SqsRunner(

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, uuid5
 
-from esmd.function import Function
 from esmd.mappings.destinations import parse_destination
 from esmd.mappings.filters import compile_filters
 from esmd.mappings.policy import RETRY_BACKOFF_INITIAL, RETRY_BACKOFF_MAXIMUM, PolicyOptions
@@ -23,6 +22,7 @@ from esmd.testing.fake_streams import EngineStream
 from esmd.testing.stream_engine import StreamEngine
 from esmd.trouble import Trouble
 
+from support.functions import function_of
 from support.mapping_lab import Collector, ScriptedInvoker
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class StreamLab:
             Surroundings(
                 settings=self.settings,
                 api=EngineStream(self.engine, self.settings.stream_arn),
-                function=Function("process", self.invoker),
+                function=function_of(self.invoker, telemetry=self.collector),
                 record_filter=compile_filters(self.filters, source=self.settings.source) if self.filters else None,
                 destination=self.destination if self.with_destination else None,
                 store=self.store,

@@ -12,7 +12,9 @@ import pytest
 
 from esmd.cli.exits import Exit
 from esmd.daemon import About, Daemon, DaemonOptions
+from esmd.function import FunctionCounts
 from esmd.observe import daemon_events as say
+from esmd.observe.events import FunctionStats
 from esmd.observe.mapping_events import MappingDisabled, MappingStats, RecordsReceived
 from esmd.observe.statistics import Statistics
 from esmd.observe.telemetry import Broadcast
@@ -80,8 +82,16 @@ class Mapping:
 class Function:
     """What the daemon asks of a function."""
 
+    name = "process"
+    limit = 64
+
     def __init__(self) -> None:
         self.closed = 0
+        self.counts = FunctionCounts()
+
+    def take_counts(self) -> FunctionCounts:
+        counts, self.counts = self.counts, FunctionCounts()
+        return counts
 
     async def close(self) -> None:
         self.closed += 1
@@ -388,3 +398,29 @@ async def test_statistics_say_when_a_mapping_is_not_available(stage):
     stage.later(100, signal.SIGTERM)
     await stage.start()
     assert [event.available for event in stage.heard(MappingStats)] == [False, False]
+
+
+async def test_a_function_says_what_it_did_in_a_period_and_nothing_if_it_did_nothing(stage):
+    stage.mapping()
+    running = stage.start(stats_period=10)
+    await asyncio.sleep(15)
+    stage.function.counts = FunctionCounts(
+        invocations=4, errors=1, throttles=2, duration_sum=10.0, duration_max=6.0, concurrency_max=3
+    )
+    await asyncio.sleep(10)
+    stage.function.counts = FunctionCounts(throttles=1)
+    stage.later(0, signal.SIGTERM)
+    await running
+    common = {"function": "process", "limit": 64}
+    first, last = stage.heard(FunctionStats)
+    assert first == FunctionStats(
+        period_s=pytest.approx(10),
+        invocations=4,
+        errors=1,
+        throttles=2,
+        duration_avg_ms=2.5,
+        duration_max_ms=6.0,
+        concurrency_max=3,
+        **common,
+    )
+    assert (last.invocations, last.throttles, last.duration_avg_ms, last.duration_max_ms) == (0, 1, None, None)

@@ -6,9 +6,12 @@ import asyncio
 
 import pytest
 
-from esmd.function import Function
+from esmd.function import Function, FunctionCounts
 from esmd.invoke.protocol import StartFailed
-from esmd.mappings.outcomes import Success, Throttled
+from esmd.mappings.outcomes import FunctionError, Success, Throttled, Unreachable
+from esmd.observe.events import FunctionThrottled
+
+from support.functions import function_of
 
 pytestmark = pytest.mark.looptime
 
@@ -29,7 +32,17 @@ class Places:
         self.starts = 0
         self.starting_most = 0
         self.fails: Exception | None = None
+        self.outcome = DONE
         self.closed = False
+        self._listener = None
+
+    def on_freed(self, listener) -> None:
+        self._listener = listener
+
+    def overdue_ends(self) -> None:
+        """A handler that nobody awaits any more returns at last."""
+        self.overdue -= 1
+        self._listener()
 
     @property
     def running(self) -> int:
@@ -56,7 +69,7 @@ class Places:
             await asyncio.sleep(self.duration)
         finally:
             self.invoking -= 1
-        return DONE
+        return self.outcome
 
     async def close(self) -> None:
         self.closed = True
@@ -64,7 +77,7 @@ class Places:
 
 def made(limit: int = 1, duration: float = 1.0) -> tuple[Function, Places]:
     invoker = Places(limit, duration)
-    return Function("process", invoker), invoker
+    return function_of(invoker), invoker
 
 
 async def use(function: Function, name: str, patience: float = 100.0):
@@ -225,7 +238,7 @@ async def test_a_handler_that_runs_on_after_its_timeout_holds_its_place():
     assert invoker.order == ["slow"]
 
 
-async def test_who_waits_for_the_place_of_an_overdue_handler_gets_it_soon_after_its_end():
+async def test_who_waits_for_the_place_of_an_overdue_handler_gets_it_at_its_end():
     function, invoker = made()
     loop = asyncio.get_running_loop()
     running = asyncio.create_task(function.invoke(b"{}", request_id="slow"))
@@ -233,10 +246,10 @@ async def test_who_waits_for_the_place_of_an_overdue_handler_gets_it_soon_after_
     waiting = asyncio.create_task(use(function, "waiting"))
     invoker.overdue = 1
     await running
-    loop.call_later(20, setattr, invoker, "overdue", 0)
+    loop.call_later(20, invoker.overdue_ends)
     started = loop.time()
     assert await waiting == DONE
-    assert loop.time() - started == pytest.approx(20 + invoker.duration, abs=0.5)
+    assert loop.time() - started == pytest.approx(20 + invoker.duration)
 
 
 async def test_mappings_are_told_when_an_overdue_handler_ends():
@@ -249,8 +262,7 @@ async def test_mappings_are_told_when_an_overdue_handler_ends():
     await running
     await asyncio.sleep(10)
     assert heard == []
-    invoker.overdue = 0
-    await asyncio.sleep(1)
+    invoker.overdue_ends()
     assert heard == [1]
 
 
@@ -264,7 +276,7 @@ async def test_two_who_wait_behind_an_overdue_handler_do_not_chase_each_other():
     await asyncio.sleep(10)
     assert invoker.order == ["slow"]
     assert not any(task.done() for task in waiting)
-    invoker.overdue = 0
+    invoker.overdue_ends()
     assert await asyncio.gather(*waiting) == [DONE, DONE]
 
 
@@ -304,13 +316,68 @@ async def test_a_stopped_function_is_not_even_loaded():
     assert await function.take_place(1) is False
 
 
-async def test_closing_closes_the_invoker_and_looks_no_more():
+async def test_closing_closes_the_invoker():
     function, invoker = made()
-    function.on_room(lambda: None)
-    running = asyncio.create_task(function.invoke(b"{}", request_id="slow"))
-    await asyncio.sleep(0.5)
-    invoker.overdue = 1
-    await running
     await function.close()
     assert invoker.closed
-    assert not [timer for timer in asyncio.get_running_loop()._scheduled if not timer.cancelled()]
+
+
+class Reloading(Places):
+    def reload(self, files) -> None:
+        self.files = files
+
+
+async def test_changed_files_reach_an_invoker_that_can_load_them():
+    function = function_of(invoker := Reloading())
+    assert function.reload(["orders.py"]) is True
+    assert invoker.files == ["orders.py"]
+    assert made()[0].reload(["orders.py"]) is False
+
+
+# --- what it says
+
+
+async def test_every_throttle_is_said_whoever_refused():
+    said = []
+    telemetry = type("Telemetry", (), {"emit": lambda _, event: said.append(event)})()
+    invoker = Places(limit=1)
+    function = function_of(invoker, telemetry=telemetry)
+    first = asyncio.create_task(function.invoke(b"{}", request_id="first"))
+    await asyncio.sleep(0)
+    await function.invoke(b"{}", request_id="here")
+    await first
+    invoker.outcome = Throttled("CallerRateLimitExceeded")
+    await function.invoke(b"{}", request_id="there")
+    common = {"function": "process", "limit": 1}
+    assert said == [
+        FunctionThrottled(request_id="here", reason="ReservedFunctionConcurrentInvocationLimitExceeded", **common),
+        FunctionThrottled(request_id="there", reason="CallerRateLimitExceeded", **common),
+    ]
+
+
+async def test_what_it_did_is_counted_per_period():
+    function, invoker = made(limit=2, duration=1.0)
+    await asyncio.gather(*(function.invoke(b"{}", request_id=name) for name in "abc"))
+    invoker.duration = 3.0
+    for outcome in (FunctionError("timeout", "Sandbox.Timedout", "late"), Unreachable("gone"), Throttled()):
+        invoker.outcome = outcome
+        await function.invoke(b"{}", request_id="d")
+    counts = function.take_counts()
+    assert counts == FunctionCounts(
+        invocations=4,
+        errors=1,
+        throttles=2,
+        duration_sum=pytest.approx(8000.0),
+        duration_max=pytest.approx(3000.0),
+        concurrency_max=2,
+    )
+    assert function.take_counts() == FunctionCounts()
+
+
+async def test_an_invocation_that_spans_two_periods_is_at_work_in_both():
+    function, _ = made(duration=10)
+    running = asyncio.create_task(function.invoke(b"{}", request_id="a"))
+    await asyncio.sleep(1)
+    assert function.take_counts() == FunctionCounts(concurrency_max=1)
+    await running
+    assert function.take_counts().concurrency_max == 1

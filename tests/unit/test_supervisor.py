@@ -7,12 +7,12 @@ import math
 
 import pytest
 
-from esmd.function import Function
 from esmd.invoke.protocol import StartFailed
 from esmd.observe.daemon_events import InternalError
 from esmd.observe.mapping_events import MappingDisabled, MappingRecovered, MappingUnavailable
 from esmd.supervisor import Supervisor
 
+from support.functions import function_of
 from support.mapping_lab import BROKEN, Collector, ScriptedInvoker, mapping
 
 pytestmark = pytest.mark.looptime
@@ -83,7 +83,7 @@ class Stage:
         self.runners: list[Runner] = []
         self.supervisor = Supervisor(
             "orders",
-            function=Function("process", self.invoker),
+            function=function_of(self.invoker),
             make_runner=self._make,  # type: ignore[arg-type]
             telemetry=self.collector,
             stop=self.stop,
