@@ -11,6 +11,8 @@ from esmd import __version__
 _COMMANDS = {
     "run": "Run the daemon on a configuration.",
     "dev": "Run the daemon with an AWS of its own, for development.",
+    "invoke": "Invoke a function once, and show what comes of it.",
+    "event": "Print an event as AWS would send it.",
     "lint": "Check configuration files, offline.",
     "filter": "Grep for events: print the JSON lines that a pattern matches.",
     "schema": "Print the JSON schema of the configuration.",

@@ -38,6 +38,12 @@ _POLL_SECONDS = 1
     help="Send sample records: the JSON lines of FILE once, or made-up orders to every source for ever. "
     'A line is {"queue" or "stream" or "table": NAME, "body": TEXT or JSON, "key": TEXT}.',
 )
+@click.option(
+    "--reload/--no-reload",
+    default=True,
+    show_default=True,
+    help="Load the code of a handler anew when one of its files changes. What runs finishes with the old code.",
+)
 def command(
     *,
     paths: tuple[Path, ...],
@@ -49,6 +55,7 @@ def command(
     stats_every: float,
     log_payloads: bool,
     traffic: str | None,
+    reload: bool,
 ) -> None:
     """Run the mappings of CONFIG against an AWS of their own.
 
@@ -56,6 +63,9 @@ def command(
     free port of this machine and ended with the daemon. Queues, streams, tables and on-failure destinations that CONFIG
     names and the endpoint lacks are created; a table's stream is named by the label `latest`. Positions in streams of the
     emulator are kept in memory only, since they end with it.
+
+    A handler's code is watched: save a file, and the next invocation runs it. What runs then finishes with the code it
+    began with; a file that does not load is said, and healed by the next save.
 
     \b
     Examples:
@@ -77,13 +87,24 @@ def command(
     )
     run_to_exit(
         _dev(
-            config, options, log=LogOptions(log_format=log_format, level=log_level), traffic=traffic, warnings=warnings
+            config,
+            options,
+            log=LogOptions(log_format=log_format, level=log_level),
+            traffic=traffic,
+            reload=reload,
+            warnings=warnings,
         )
     )
 
 
 async def _dev(
-    config: Config, options: RunOptions, *, log: LogOptions, traffic: str | None, warnings: Sequence[Diagnostic]
+    config: Config,
+    options: RunOptions,
+    *,
+    log: LogOptions,
+    traffic: str | None,
+    reload: bool,
+    warnings: Sequence[Diagnostic],
 ) -> Exit:
     """Find or start an endpoint, and run on it."""
     from esmd.cli.launch import launch  # noqa: PLC0415
@@ -108,7 +129,7 @@ async def _dev(
             except EmulatorMissingError as error:
                 raise click.ClickException(str(error)) from error
             environ = {**environ, "AWS_ENDPOINT_URL": url, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": ""}
-        chosen = DevOptions(endpoint_url=url, embedded=embedded, samples=samples, made_up=traffic == "")
+        chosen = DevOptions(endpoint_url=url, embedded=embedded, samples=samples, made_up=traffic == "", reload=reload)
         state = MemoryStateStore() if embedded and config.state.path is None else None
         return await launch(
             config,

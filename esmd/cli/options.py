@@ -1,4 +1,4 @@
-"""The options that `run` and `dev` share."""
+"""The options that several commands share."""
 
 from __future__ import annotations
 
@@ -32,18 +32,23 @@ class Duration(click.ParamType[float]):
         return float(match[1]) * _UNITS[match[2]]
 
 
+def log_format_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--log-format`."""
+    return click.option(
+        "--log-format",
+        type=click.Choice(["auto", "console", "json"]),
+        default="auto",
+        show_default=True,
+        envvar="ESMD_LOG_FORMAT",
+        help="auto: console on a terminal, JSON lines elsewhere.",
+    )(command)
+
+
 def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that `run` and `dev` have in common."""
-    options = [
+    options: list[Callable[..., Any]] = [
         click.argument("paths", metavar="[CONFIG]...", nargs=-1, type=click.Path(path_type=Path)),
-        click.option(
-            "--log-format",
-            type=click.Choice(["auto", "console", "json"]),
-            default="auto",
-            show_default=True,
-            envvar="ESMD_LOG_FORMAT",
-            help="auto: console on a terminal, JSON lines elsewhere.",
-        ),
+        log_format_option,
         click.option(
             "--grace",
             type=Duration(),

@@ -1,1 +1,1 @@
-"""What `esmd dev` adds to a run: the queues a configuration names, sample traffic, and an eye on dead letters."""
+"""What `esmd dev` adds to a run: sources that are missing, sample traffic and events, an eye on dead letters and code."""

@@ -1,4 +1,4 @@
-"""What runs beside the daemon in `esmd dev`: sources are made first, then traffic is sent and dead letters watched."""
+"""What runs beside the daemon in `esmd dev`: sources are made first; then traffic, dead letters, code."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 import click
 from botocore.exceptions import BotoCoreError, ClientError
 
-from esmd.dev.dead_letters import watch
+from esmd.dev import dead_letters, watch
 from esmd.dev.events import DevChoreFailed, DevEndpoint
 from esmd.dev.sources import Maker
 from esmd.dev.traffic import make_up, send_samples
 from esmd.pollers.errors import classify
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 
     from esmd.config.schema import Config
     from esmd.dev.traffic import Sample
+    from esmd.function import Function
     from esmd.observe.telemetry import Telemetry
     from esmd.pollers.localstack import LocalStackClients
 
@@ -34,19 +35,33 @@ class DevOptions:
         embedded: whether it was started for this run.
         samples: messages to send once.
         made_up: whether to send made-up orders for ever.
+        reload: whether to load code anew when it changes.
     """
 
     endpoint_url: str
     embedded: bool
     samples: Sequence[Sample]
     made_up: bool
+    reload: bool
 
 
 @contextlib.asynccontextmanager
 async def beside(
-    config: Config, clients: LocalStackClients, telemetry: Telemetry, *, options: DevOptions
+    config: Config,
+    clients: LocalStackClients,
+    telemetry: Telemetry,
+    functions: Mapping[str, Function],
+    *,
+    options: DevOptions,
 ) -> AsyncIterator[None]:
     """Make the sources, then run the chores until the daemon has ended.
+
+    Args:
+        config: validated.
+        clients: of the daemon.
+        telemetry: where events go.
+        functions: of the daemon, as they are made.
+        options: what was asked for.
 
     Raises:
         click.ClickException: the queues cannot be made; the text says why.
@@ -59,11 +74,15 @@ async def beside(
         raise click.ClickException(
             f"the queues cannot be made at {options.endpoint_url}: {why.code}: {why.message}"
         ) from error
-    chores: dict[str, Coroutine[None, None, None]] = {"dead letters": watch(sources.queues, clients, telemetry)}
+    chores: dict[str, Coroutine[None, None, None]] = {
+        "dead letters": dead_letters.watch(sources.queues, clients, telemetry)
+    }
     if options.samples:
         chores["traffic"] = send_samples(options.samples, sources, clients, telemetry)
     if options.made_up:
         chores["made-up traffic"] = make_up(sources, clients, telemetry)
+    if options.reload:
+        chores["code reload"] = watch.watch(config, functions, telemetry)
     tasks = [asyncio.create_task(_say_failure(name, chore, telemetry)) for name, chore in chores.items()]
     try:
         yield

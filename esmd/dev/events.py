@@ -61,7 +61,7 @@ class DevDeadLetters(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DevChoreFailed(Event):
-    """Sending samples or watching dead letters has ended with an error; the mappings run on."""
+    """Sending samples, or watching dead letters or code, has ended with an error; the mappings run on."""
 
     name: ClassVar[str] = "dev.chore_failed"
     level: ClassVar[Level] = "error"
@@ -77,3 +77,23 @@ class DevSourceCreated(Event):
     name: ClassVar[str] = "dev.source_created"
     kind: Literal["stream", "table", "destination"]
     source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevWatching(Event):
+    """The code of these functions is watched: a change is loaded without a new start, see `function.reloaded`."""
+
+    name: ClassVar[str] = "dev.watching"
+    folders: tuple[str, ...]
+    functions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevReloadOff(Event):
+    """Changed code is not loaded: of one function, or of none."""
+
+    name: ClassVar[str] = "dev.reload_off"
+    level: ClassVar[Level] = "warning"
+    function: str | None = None
+    """Left out: of all."""
+    reason: str

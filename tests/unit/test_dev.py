@@ -21,6 +21,7 @@ from esmd.dev.events import (
     DevQueueCreated,
     DevTrafficSent,
     DevTrafficSkipped,
+    DevWatching,
 )
 from esmd.dev.sources import MAX_RECEIVE_COUNT, DevSources, Maker
 from esmd.dev.traffic import Sample, make_up, read_samples, send_samples
@@ -267,13 +268,15 @@ async def test_new_dead_letters_are_said_once_and_nothing_is_received(fake_sqs, 
 # --- beside the daemon
 
 
-def options(url: str, *, samples: list[Sample] | None = None, made_up: bool = False) -> DevOptions:
-    return DevOptions(endpoint_url=url, embedded=False, samples=samples or [], made_up=made_up)
+def options(
+    url: str, *, samples: list[Sample] | None = None, made_up: bool = False, reload: bool = False
+) -> DevOptions:
+    return DevOptions(endpoint_url=url, embedded=False, samples=samples or [], made_up=made_up, reload=reload)
 
 
 async def test_queues_are_there_before_the_daemon_and_chores_end_with_it(fake_sqs, clients, heard, tmp_path):
     chosen = options(fake_sqs.endpoint_url, samples=[Sample("queue", "orders", "x", "default")])
-    async with beside(config(tmp_path, "orders"), clients, heard, options=chosen):
+    async with beside(config(tmp_path, "orders"), clients, heard, {}, options=chosen):
         assert fake_sqs.engine.get_attributes("orders")
         await until(lambda: heard.of(DevTrafficSent))
     assert heard.events[0] == DevEndpoint(endpoint_url=fake_sqs.endpoint_url, embedded=False)
@@ -281,10 +284,18 @@ async def test_queues_are_there_before_the_daemon_and_chores_end_with_it(fake_sq
     assert heard.of(DevChoreFailed) == []
 
 
+@pytest.mark.parametrize("reload", [True, False])
+async def test_code_is_watched_if_it_is_to_be_reloaded(fake_sqs, clients, heard, tmp_path, reload):
+    settings = config(tmp_path, "orders")
+    async with beside(settings, clients, heard, {}, options=options(fake_sqs.endpoint_url, reload=reload)):
+        await until(lambda: fake_sqs.calls["GetQueueAttributes"] > 1)  # the chores run
+        assert bool(heard.of(DevWatching)) is reload
+
+
 async def test_a_chore_that_fails_is_said_and_the_daemon_runs_on(fake_sqs, clients, heard, tmp_path):
     fake_sqs.faults.add("SendMessageBatch", Refuse(500, "InternalFailure", "no"))
     chosen = options(fake_sqs.endpoint_url, samples=[Sample("queue", "orders", "x", "default")])
-    async with beside(config(tmp_path, "orders"), clients, heard, options=chosen):
+    async with beside(config(tmp_path, "orders"), clients, heard, {}, options=chosen):
         await until(lambda: heard.of(DevChoreFailed))
     [failed] = heard.of(DevChoreFailed)
     assert failed.chore == "traffic"
@@ -302,7 +313,7 @@ async def test_an_endpoint_where_queues_cannot_be_made_is_an_error_for_people(fa
             server.faults.add("*", Refuse(403, "AccessDenied", "not yours"), times=100)
         clients = await stack.enter_async_context(clients_of(url))
         with pytest.raises(click.ClickException) as caught:
-            async with beside(config(tmp_path, "orders"), clients, heard, options=options(url)):
+            async with beside(config(tmp_path, "orders"), clients, heard, {}, options=options(url)):
                 pass
     assert url in caught.value.message
     assert ("AccessDenied" if fault == "refused" else "EndpointConnectionError") in caught.value.message

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from esmd.pollers.errors import Kind, SourceError
-from esmd.pollers.localstack import MAX_POLL_SECONDS, Connection, LocalStackClients, reachable_url
+from esmd.pollers.localstack import (
+    MAX_INVOCATION_SECONDS,
+    MAX_POLL_SECONDS,
+    Connection,
+    LocalStackClients,
+    reachable_url,
+)
 from esmd.pollers.sqs import BotoSqs
 from esmd.testing.faults import FailEntries, Garbage, Refuse
 
@@ -19,8 +25,8 @@ if TYPE_CHECKING:
 
 
 def clients(url: str | None, *, region: str | None = None, profile: str | None = None) -> LocalStackClients:
-    def connect(service: str, wanted: str | None) -> Connection:
-        return Connection(endpoint_url=url, region=wanted or region, dummy_credentials=True)
+    def connect(service: str, wanted: str | None, endpoint_url: str | None = None) -> Connection:
+        return Connection(endpoint_url=endpoint_url or url, region=wanted or region, dummy_credentials=True)
 
     return LocalStackClients(connect, profile=profile, pool=20)
 
@@ -65,6 +71,26 @@ async def test_each_region_and_service_has_a_client_of_its_own():
         assert len({id(client) for client, _ in found}) == 3
         assert [(c.meta.service_model.service_name, c.meta.region_name) for c, _ in found] == places
         assert found[1][1] == Connection(endpoint_url="http://127.0.0.1:1", region="eu-west-1", dummy_credentials=True)
+
+
+async def test_a_client_may_be_asked_for_at_an_endpoint_of_its_own():
+    async with clients("http://127.0.0.1:1") as made:
+        own, connection = await made.client("lambda", "us-east-1", endpoint_url="http://127.0.0.1:2")
+        again, _ = await made.client("lambda", "us-east-1", endpoint_url="http://127.0.0.1:2")
+        shared, _ = await made.client("lambda", "us-east-1")
+        assert own is again
+        assert own is not shared
+        assert own.meta.endpoint_url == connection.endpoint_url == "http://127.0.0.1:2"
+        assert shared.meta.endpoint_url == "http://127.0.0.1:1"
+
+
+async def test_a_client_of_lambda_waits_for_the_longest_invocation_and_never_for_a_connection():
+    async with clients("http://127.0.0.1:1") as made:
+        client, _ = await made.client("lambda", "us-east-1")
+        config = client.meta.config
+        assert config.read_timeout > MAX_INVOCATION_SECONDS
+        assert config.max_pool_connections == 0, "unlimited, as aiohttp has it"
+        assert config.retries["total_max_attempts"] == 1
 
 
 async def test_a_client_is_fit_for_long_polls_and_leaves_retries_to_the_loops():

@@ -1,0 +1,55 @@
+"""What `esmd invoke` shows of an outcome: the payload that Lambda would return, and a few words for a person."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, assert_never
+
+from esmd.mappings.outcomes import LATEST, FunctionError, Rejected, Success, Throttled, Unreachable
+
+if TYPE_CHECKING:
+    from esmd.mappings.outcomes import Outcome
+
+
+def payload_of(outcome: Outcome, request_id: str) -> bytes | None:
+    """What Lambda would return as the payload: the answer, or its error object [specification F.1]. None if nothing."""
+    match outcome:
+        case Success():
+            return outcome.payload
+        case FunctionError():
+            error: dict[str, object] = {"errorMessage": outcome.message, "errorType": outcome.error_type}
+            if outcome.kind in {"exception", "init"}:
+                error["requestId"] = "" if outcome.kind == "init" else request_id
+                error["stackTrace"] = list(outcome.stack)
+            return json.dumps(error).encode()
+        case Throttled() | Unreachable() | Rejected():
+            return None
+        case _:
+            assert_never(outcome)
+
+
+def title_of(outcome: Outcome, *, limit: int) -> str:
+    """What it is, and why if nothing else says so. `limit` is the function's concurrency."""
+    match outcome:
+        case Success():
+            return "success"
+        case FunctionError():
+            return f"function error ({outcome.error_type})"
+        case Throttled():
+            stopped = "; reserved_concurrency 0 stops the function" if limit == 0 else ""
+            return f"throttled ({outcome.reason}{stopped})"
+        case Unreachable():
+            return f"unreachable ({outcome.message})"
+        case Rejected():
+            return f"rejected ({outcome.error_type}: {outcome.message})"
+        case _:
+            assert_never(outcome)
+
+
+def version_of(outcome: Outcome) -> str:
+    """`, version NAME` where it was another one than `$LATEST`; else nothing."""
+    match outcome:
+        case Success() | FunctionError() if outcome.executed_version != LATEST:
+            return f", version {outcome.executed_version}"
+        case _:
+            return ""
