@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Never
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Iterable
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +38,18 @@ class Invalid:
 
 _NOTHING_FAILED = Reported(frozenset())
 
+_USUAL = frozenset({b"", b"null", b'{"batchItemFailures": []}', b'{"batchItemFailures":[]}', b"{}", b'""', b"[]"})
+"""What handlers without a failure answer, letter by letter: these need not be parsed."""
 
-def read_answer(payload: bytes, ids: Collection[str]) -> Reported | Invalid:
+
+def read_answer(payload: bytes, ids: Iterable[str]) -> Reported | Invalid:
     """Read the answer to a batch of the records `ids`.
 
     Args:
         payload: the handler's answer as it came; need not be JSON.
-        ids: record ids of the batch; pass a set or dict when it is large.
+        ids: record ids of the batch.
     """
-    if not payload or payload.isspace():
+    if payload in _USUAL or payload.isspace():
         return _NOTHING_FAILED
     try:
         answer = json.loads(payload, parse_constant=_refuse_constant)
@@ -61,6 +64,7 @@ def read_answer(payload: bytes, ids: Collection[str]) -> Reported | Invalid:
         return _NOTHING_FAILED
     if not isinstance(failures, list):
         return Invalid(f"batchItemFailures is {_kind(failures)}, not a list")
+    known = set(ids) if failures else ()
     failed = set()
     for position, entry in enumerate(failures):
         where = f"batchItemFailures[{position}]"
@@ -73,7 +77,7 @@ def read_answer(payload: bytes, ids: Collection[str]) -> Reported | Invalid:
             identifier = str(identifier)
         if not isinstance(identifier, str) or not identifier:
             return Invalid(f"{where}.itemIdentifier is {_kind(identifier)}")
-        if identifier not in ids:
+        if identifier not in known:
             return Invalid(f"{where}.itemIdentifier {identifier[:100]!r} is not in the batch")
         failed.add(identifier)
     return Reported(frozenset(failed))

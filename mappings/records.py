@@ -7,7 +7,7 @@ size is known exactly, nothing downstream re-encodes it, and the event of a batc
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,9 +17,8 @@ Cut = Literal["size", "window", "bytes", "poll", "drain"]
 there is no window (whatever one poll brought is a batch), or the mapping is stopping."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One record of a source, as it travels through the house.
+class Record(NamedTuple):
+    """One record of a source, as it travels through the house. A tuple, because so many are made.
 
     Attributes:
         id: what a handler names in `itemIdentifier`: SQS message id, stream sequence number.

@@ -69,10 +69,11 @@ def settle(batch: Batch, outcome: Outcome, *, report_batch_item_failures: bool) 
         case Success() if not report_batch_item_failures:
             return Settled(everything, (), "recover")
         case Success():
-            ids = {record.id for record in everything}
-            answer = read_answer(outcome.payload, ids)
+            answer = read_answer(outcome.payload, (record.id for record in everything))
             if isinstance(answer, Invalid):
                 return Settled((), everything, "slow", INVALID_ANSWER, answer.reason)
+            if not answer.failed:
+                return Settled(everything, (), "recover")
             done = tuple(record for record in everything if record.id not in answer.failed)
             kept = tuple(record for record in everything if record.id in answer.failed)
-            return Settled(done, kept, "keep" if kept else "recover")
+            return Settled(done, kept, "keep")

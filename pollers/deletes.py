@@ -23,7 +23,7 @@ from esmd.pollers.errors import Failure, Kind, SourceError, classify
 from esmd.pollers.sqs import MAX_RECEIVE, EntryFailure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection
 
     from esmd.pollers.sqs import Queue, SqsApi
 
@@ -34,11 +34,22 @@ _FEWEST_TRIES = 3
 """Tried at least this often, whatever the visibility timeout says."""
 
 
+class _Submission:
+    """What one `submit` asked for: settled when its last entry is."""
+
+    __slots__ = ("failures", "left", "result")
+
+    def __init__(self, entries: int, result: asyncio.Future[list[EntryFailure]]) -> None:
+        self.left = entries
+        self.failures: list[EntryFailure] = []
+        self.result = result
+
+
 @dataclass(slots=True, eq=False)
 class _Entry:
     handle: str
     hidden_until: float
-    done: asyncio.Future[Failure | None]
+    submission: _Submission
     tries: int = 0
 
 
@@ -48,43 +59,28 @@ class DeleteGatherer:
     def __init__(self, api: SqsApi) -> None:
         self._api = api
         self._waiting: deque[tuple[Queue, _Entry]] = deque()
-        self._calls: set[asyncio.Task[None]] = set()
+        self._calls: dict[asyncio.Task[None], list[_Entry]] = {}
         self._retries: dict[_Entry, asyncio.TimerHandle] = {}
         self._flush_scheduled = False
         self._unsettled = 0
         self._settled = asyncio.Event()
         self._settled.set()
 
-    def submit(self, queue: Queue, messages: Iterable[tuple[str, float]]) -> asyncio.Future[list[EntryFailure]]:
+    def submit(self, queue: Queue, messages: Collection[tuple[str, float]]) -> asyncio.Future[list[EntryFailure]]:
         """Delete messages, each given by its receipt handle and the end of its visibility (loop time).
 
         Takes effect when it returns: cancelling whoever awaits the result cancels no delete. The result names the
         messages that could not be deleted.
         """
-        loop = asyncio.get_running_loop()
-        entries = [_Entry(handle, until, loop.create_future()) for handle, until in messages]
-        self._unsettled += len(entries)
-        if entries:
-            self._settled.clear()
-        self._waiting.extend((queue, entry) for entry in entries)
-        self._schedule_flush()
-        result: asyncio.Future[list[EntryFailure]] = loop.create_future()
-        left = len(entries)
-
-        def settled(_: asyncio.Future[Failure | None]) -> None:
-            nonlocal left
-            left -= 1
-            self._unsettled -= 1
-            if not self._unsettled:
-                self._settled.set()
-            if not left and not result.done():
-                outcomes = [(entry.handle, entry.done.result()) for entry in entries]
-                result.set_result([EntryFailure(handle, why) for handle, why in outcomes if why is not None])
-
-        for entry in entries:
-            entry.done.add_done_callback(settled)
-        if not entries:
+        result: asyncio.Future[list[EntryFailure]] = asyncio.get_running_loop().create_future()
+        if not messages:
             result.set_result([])
+            return result
+        submission = _Submission(len(messages), result)
+        self._unsettled += len(messages)
+        self._settled.clear()
+        self._waiting.extend([(queue, _Entry(handle, until, submission)) for handle, until in messages])
+        self._schedule_flush()
         return result
 
     async def close(self, *, within: float) -> None:
@@ -102,7 +98,7 @@ class DeleteGatherer:
             for retry in self._retries.values():
                 retry.cancel()
             for entry in (*self._retries, *(entry for _, entry in self._waiting)):
-                _settle(entry, gone)
+                self._settle(entry, gone)
             self._retries.clear()
             self._waiting.clear()  # a call that ends now must start no other
             for call in self._calls:
@@ -125,11 +121,14 @@ class DeleteGatherer:
             while self._waiting and self._waiting[0][0] == queue and len(chosen) < MAX_RECEIVE:
                 chosen.append(self._waiting.popleft()[1])
             call = asyncio.get_running_loop().create_task(self._call(queue, chosen))
-            self._calls.add(call)
+            self._calls[call] = chosen
             call.add_done_callback(self._call_ended)
 
     def _call_ended(self, call: asyncio.Task[None]) -> None:
-        self._calls.discard(call)
+        entries = self._calls.pop(call)
+        if call.cancelled():  # perhaps before it did anything at all
+            for entry in entries:
+                self._settle(entry, Failure(Kind.BACK_OFF, "Stopped", "the delete was cut off; it may have been done"))
         self._schedule_flush()
 
     async def _call(self, queue: Queue, entries: list[_Entry]) -> None:
@@ -137,17 +136,25 @@ class DeleteGatherer:
             failed = {f.handle: f.failure for f in await self._api.delete(queue, [e.handle for e in entries])}
         except SourceError as error:
             failed = dict.fromkeys((e.handle for e in entries), error.failure)
-        except asyncio.CancelledError:
-            for entry in entries:
-                _settle(entry, Failure(Kind.BACK_OFF, "Stopped", "the delete was cut off; it may have been done"))
-            raise
         except Exception as error:  # noqa: BLE001 - an answer that makes no sense: whoever waits must not wait for ever
             failed = dict.fromkeys((e.handle for e in entries), classify(error))
         now = asyncio.get_running_loop().time()
         for entry in entries:
             failure = failed.get(entry.handle)
             if failure is None or failure.kind is not Kind.BACK_OFF or not self._retry(queue, entry, now):
-                _settle(entry, failure)
+                self._settle(entry, failure)
+
+    def _settle(self, entry: _Entry, failure: Failure | None) -> None:
+        """Note what became of an entry; the last one of a submission settles that."""
+        submission = entry.submission
+        if failure is not None:
+            submission.failures.append(EntryFailure(entry.handle, failure))
+        submission.left -= 1
+        if not submission.left and not submission.result.done():
+            submission.result.set_result(submission.failures)
+        self._unsettled -= 1
+        if not self._unsettled:
+            self._settled.set()
 
     def _retry(self, queue: Queue, entry: _Entry, now: float) -> bool:
         """Put `entry` off for another try; False when it is too late for one."""
@@ -163,8 +170,3 @@ class DeleteGatherer:
 
         self._retries[entry] = asyncio.get_running_loop().call_later(wait, again)
         return True
-
-
-def _settle(entry: _Entry, failure: Failure | None) -> None:
-    if not entry.done.done():
-        entry.done.set_result(failure)

@@ -1,30 +1,69 @@
-"""Which batch an invocation belongs to, for lines that are written elsewhere: a handler's output, its end.
+"""Which batch a log line belongs to, also where it is written elsewhere: a library's line, a handler's output, its end.
 
-Log lines inside the batch's own task get this from structlog's context variables. What a worker's pipe brings is read in
-another task and knows only its request id; this register joins the two.
+What is bound inside a task is added to every line that is logged there. What a worker's pipe brings is read in another
+task and knows only its request id; a register joins the two.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping, MutableMapping
+    from contextvars import Token
+    from typing import Any
 
-_REQUESTS: dict[str, Mapping[str, str]] = {}
+    from structlog.typing import WrappedLogger
+
+_NOTHING: Mapping[str, str] = {}
+_bound: ContextVar[Mapping[str, str]] = ContextVar("esmd_log_context", default=_NOTHING)
+_requests: dict[str, Mapping[str, str]] = {}
 
 
-@contextmanager
-def request_context(request_id: str, **context: str) -> Iterator[None]:
-    """While inside, events that carry `request_id` get `context` too."""
-    _REQUESTS[request_id] = context
-    try:
-        yield
-    finally:
-        del _REQUESTS[request_id]
+class bound_context:  # noqa: N801 - used like a function, and quicker than one that is a generator
+    """While inside, lines that are logged in this task, and in those it starts, have `context` among their keys."""
+
+    __slots__ = ("_context", "_token")
+
+    def __init__(self, **context: str) -> None:
+        self._context = context
+        self._token: Token[Mapping[str, str]] | None = None
+
+    def __enter__(self) -> None:
+        self._token = _bound.set({**_bound.get(), **self._context})
+
+    def __exit__(self, *_: object) -> None:
+        if self._token is not None:
+            _bound.reset(self._token)
+
+
+class request_context:  # noqa: N801 - as above
+    """As `bound_context`, with the request id beside it; and events that carry `request_id` get `context` too."""
+
+    __slots__ = ("_bound", "_context", "_request_id")
+
+    def __init__(self, request_id: str, **context: str) -> None:
+        self._request_id = request_id
+        self._context = context
+        self._bound = bound_context(request_id=request_id, **context)
+
+    def __enter__(self) -> None:
+        _requests[self._request_id] = self._context
+        self._bound.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        self._bound.__exit__(*error)
+        del _requests[self._request_id]
 
 
 def context_of(request_id: str | None) -> Mapping[str, str]:
     """What is known of a request now; empty after it ended."""
-    return _REQUESTS.get(request_id, {}) if request_id is not None else {}
+    return _requests.get(request_id, _NOTHING) if request_id is not None else _NOTHING
+
+
+def merge_context(_logger: WrappedLogger, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A processor of structlog: adds what is bound here to a line; the line's own keys win."""
+    for key, value in _bound.get().items():
+        line.setdefault(key, value)
+    return line

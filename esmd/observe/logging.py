@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import structlog
 
-from esmd.observe.context import context_of
+from esmd.observe.context import context_of, merge_context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -47,7 +47,7 @@ def configure(*, log_format: Format, level: str, stream: TextIO | None = None) -
         else structlog.processors.JSONRenderer(serializer=_to_json)
     )
     shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
+        merge_context,
         structlog.processors.add_log_level,
         _clock_time if console else _timestamp,
     ]
@@ -107,9 +107,21 @@ def _capture_stdlib(
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level)
+    hush_libraries(level)
+    logging.captureWarnings(capture=True)
+
+
+def hush_libraries(level: int) -> None:
+    """Hold the libraries that are used here at warning, or at a level above it."""
     for library in ("botocore", "aiobotocore", "aiohttp", "asyncio", "urllib3"):
         logging.getLogger(library).setLevel(max(level, logging.WARNING))
-    logging.captureWarnings(capture=True)
+
+
+def write_line(number: int, event: str, fields: Mapping[str, Any]) -> None:
+    """Write a line that another process of the daemon has made; `number` is its level as in `logging`."""
+    known = max((each for each in LEVELS.values() if each <= number), default=logging.DEBUG)
+    with contextlib.suppress(OSError):  # as in the sink
+        structlog.get_logger().log(known, event, **fields)
 
 
 def _colours(stream: TextIO) -> bool:

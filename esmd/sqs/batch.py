@@ -10,27 +10,25 @@ Whatever ends it early (its visibility ran out, the mapping stops) leaves its me
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
-
-from structlog.contextvars import bound_contextvars
 
 from esmd.mappings.backoff import delay
 from esmd.mappings.events import join
+from esmd.mappings.outcomes import version_of
 from esmd.mappings.records import Batch, Record
 from esmd.mappings.settlement import Settled, TryAgain, settle
 from esmd.observe import mapping_events as say
-from esmd.observe.context import request_context
+from esmd.observe.context import bound_context, request_context
+from esmd.observe.ids import new_batch_id, new_request_id
 from esmd.pollers.sqs import MAX_VISIBILITY
 from esmd.pollers.visibility import change_visibility
 from esmd.sqs.saying import say_delete_failures, say_visibility_failures
 from esmd.waiting import stopped_before
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from esmd.function import Function
     from esmd.mappings.outcomes import Outcome
@@ -84,14 +82,14 @@ class SqsBatch:
         self._around = around
         self._batch = batch
         self._queue = queue
-        self._id = uuid4().hex[:12]
+        self._id = new_batch_id()
         self._request_id = ""
         self._loop = asyncio.get_running_loop()
 
     async def run(self) -> Ended:
         """Take the batch to its end."""
         around = self._around
-        with bound_contextvars(mapping=around.settings.name, function=around.function.name, batch_id=self._id):
+        with bound_context(mapping=around.settings.name, function=around.function.name, batch_id=self._id):
             tries = 0
             while True:
                 self._drop_expired()
@@ -100,7 +98,7 @@ class SqsBatch:
                     return Ended()
                 if tries and around.stop.is_set():
                     return Ended(never_started=tuple(self._batch.records))
-                self._request_id = str(uuid4())
+                self._request_id = new_request_id()
                 started = self._loop.time()
                 outcome = await (self._invoke() if not tries else self._invoke_in_turn())
                 if outcome is None:
@@ -109,7 +107,7 @@ class SqsBatch:
                     self._batch, outcome, report_batch_item_failures=around.settings.report_batch_item_failures
                 )
                 if isinstance(verdict, Settled):
-                    return await self._finish(verdict, self._loop.time() - started)
+                    return await self._finish(verdict, self._loop.time() - started, version_of(outcome))
                 tries += 1
                 await self._delay(verdict, tries)
 
@@ -126,12 +124,9 @@ class SqsBatch:
         with self._named():
             return await function.invoke_in_place(self._event(), request_id=self._request_id)
 
-    @contextlib.contextmanager
-    def _named(self) -> Iterator[None]:
+    def _named(self) -> request_context:
         """Whatever is logged during the invocation, here or by its handler, names the batch."""
-        request = {"mapping": self._around.settings.name, "batch_id": self._id}
-        with bound_contextvars(request_id=self._request_id), request_context(self._request_id, **request):
-            yield
+        return request_context(self._request_id, mapping=self._around.settings.name, batch_id=self._id)
 
     def _event(self) -> bytes:
         event = join(self._batch.records)
@@ -148,7 +143,7 @@ class SqsBatch:
         around.telemetry.emit(say.BatchDelayed(**self._about(), reason=verdict.reason, retry_in_s=pause))
         await stopped_before(around.stop, self._loop.time() + pause)
 
-    async def _finish(self, verdict: Settled, duration: float) -> Ended:
+    async def _finish(self, verdict: Settled, duration: float, version: str | None) -> Ended:
         """Carry a verdict out. Deletes are under way before anything is awaited: no cancellation loses them."""
         around = self._around
         deleting = around.deletes.submit(
@@ -156,7 +151,7 @@ class SqsBatch:
         )
         {"recover": around.scaling.succeeded, "keep": around.scaling.ran, "slow": around.scaling.failed}[verdict.pace]()
         delays = self._retry_delays(verdict.kept)
-        visible_at = self._say_outcome(verdict, duration, delays)
+        visible_at = self._say_outcome(verdict, duration, delays, version)
         around.heartbeat.let_go(verdict.kept)
         if delays:
             await self._delay_retries(verdict.kept, delays)
@@ -172,12 +167,12 @@ class SqsBatch:
         say_delete_failures(around.telemetry, around.settings.name, failures, ids)
         return Ended(kept=verdict.kept, visible_at=visible_at)
 
-    def _say_outcome(self, verdict: Settled, duration: float, delays: dict[str, int]) -> float:
+    def _say_outcome(self, verdict: Settled, duration: float, delays: dict[str, int], version: str | None) -> float:
         """Emit the batch's outcome; returns when the last of the kept records is visible again."""
         around = self._around
         about = self._about()
         about["attempt"] = max(record.attempt for record in self._batch.records)
-        about["duration_ms"] = duration * 1000
+        about |= {"duration_ms": duration * 1000, "executed_version": version}
         if not verdict.kept:
             around.telemetry.emit(say.BatchSucceeded(**about, cut=self._batch.cut))
             return float("-inf")

@@ -35,7 +35,7 @@ from esmd.sqs.saying import say_delete_failures, say_visibility_failures
 from esmd.waiting import woken
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
 
     from esmd.function import Function
     from esmd.mappings.filters import RecordFilter
@@ -238,6 +238,8 @@ class SqsRunner:
             self._wake.set()
         if records:
             await self._take_in(records)
+            if self._may_start():
+                await self._next_chain()  # in this task: a new one would only cost time
 
     async def _take_in(self, records: list[Record]) -> None:
         if self._stop.is_set():
@@ -295,10 +297,17 @@ class SqsRunner:
     # --- batches
 
     def _start_batches(self, tasks: asyncio.TaskGroup) -> None:
-        while self._ready and self._running < self._scaling.concurrency:
-            self._running += 1
-            self._starting += 1
-            tasks.create_task(self._run_chain(self._ready.popleft()))
+        while self._may_start():
+            tasks.create_task(self._next_chain())
+
+    def _may_start(self) -> bool:
+        return bool(self._ready) and self._running < self._scaling.concurrency
+
+    def _next_chain(self) -> Coroutine[None, None, None]:
+        """The chain that is to run next; it counts as running from here on."""
+        self._running += 1
+        self._starting += 1
+        return self._run_chain(self._ready.popleft())
 
     async def _run_chain(self, chain: list[Batch]) -> None:
         """Run batches one after the other; a group that failed in one is left out of the next ones."""

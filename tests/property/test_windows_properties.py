@@ -6,7 +6,6 @@ of position, windows and policy after each step. Kills strike before and after e
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
 
@@ -183,7 +182,7 @@ def records_of(gaps):
     """Records whose arrivals lie `gaps` seconds apart; negative ones come late."""
     arrivals = list(itertools.accumulate(gaps, initial=1000.5))[1:]
     return [
-        dataclasses.replace(record(str(number)), arrived_at=float(at), event=b'{"n":%d}' % number)
+        record(str(number))._replace(arrived_at=float(at), event=b'{"n":%d}' % number)
         for number, at in enumerate(arrivals, 1)
     ]
 

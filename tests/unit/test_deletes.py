@@ -292,3 +292,14 @@ async def test_a_result_given_up_is_not_settled_again():
     await gatherer.close(within=1)
     await gatherer.close(within=1)
     assert [failure.failure.code for failure in result.result()] == ["Stopped"]
+
+
+async def test_a_call_that_is_cut_off_before_it_began_settles_its_messages_too():
+    api = Deletes()
+    result = DeleteGatherer(api).submit(QUEUE, messages("a", "b"))
+    await asyncio.sleep(0)  # the call's task exists and has not run yet
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+    failures = await asyncio.wait_for(result, 1)
+    assert [(failure.handle, failure.failure.code) for failure in failures] == [("a", "Stopped"), ("b", "Stopped")]
+    assert api.calls == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections import Counter
 
@@ -367,7 +366,7 @@ def test_the_batch_that_was_under_way_may_be_gone():
 def test_lanes_do_not_hold_on_to_what_is_resolved():
     lanes = make(2)
     for start in range(1, 1000, 2):
-        lanes.add([rec(start, ONE), dataclasses.replace(rec(start + 1, TWO))])
+        lanes.add([rec(start, ONE), rec(start + 1, TWO)])
         lanes.take(0, 0)
         lanes.take(1, 0)
         lanes.resolve([str(start + 1), str(start)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextvars
 import io
 import json
 import logging
@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 import structlog
-from structlog.contextvars import bound_contextvars
 
 from esmd.observe import logging as house
-from esmd.observe.context import context_of, request_context
+from esmd.observe.context import bound_context, context_of, request_context
 from esmd.observe.daemon_events import DaemonReady, InternalError
 from esmd.observe.events import Event, HandlerOutput, HandlerTimeout
 from esmd.observe.mapping_events import MappingEnabled, MappingStats, PollFailed, RecordsExpired
@@ -147,7 +146,7 @@ def test_libraries_are_held_at_warning_and_at_the_level_if_that_is_higher(level,
 
 def test_what_is_bound_is_on_every_line_of_events_and_of_libraries():
     sink, stream = configured()
-    with bound_contextvars(mapping="orders", batch_id="b1"):
+    with bound_context(mapping="orders", batch_id="b1"):
         sink(HandlerOutput(function="process", request_id=None, stream="stdout", message="hello"))
         logging.getLogger("my.handler").info("charged %s", "card")
     sink(READY)
@@ -161,18 +160,19 @@ def test_what_is_bound_is_on_every_line_of_events_and_of_libraries():
 
 def test_a_field_of_the_event_wins_over_what_is_bound():
     sink, stream = configured()
-    with bound_contextvars(mapping="bound"):
+    with bound_context(mapping="bound"):
         sink(PollFailed(mapping="own", error_type="X", error_message="y", retry_in_s=1))
     assert stream.lines[0]["mapping"] == "own"
 
 
-async def test_a_line_from_another_task_is_joined_to_its_batch_by_the_request_id():
+def test_a_line_from_another_task_is_joined_to_its_batch_by_the_request_id():
     sink, stream = configured()
     output = HandlerOutput(function="process", request_id="r1", stream="stdout", message="hello")
+    elsewhere = contextvars.Context().run
     with request_context("r1", mapping="orders", batch_id="b1"):
-        await asyncio.create_task(asyncio.to_thread(sink, output))
-        sink(HandlerOutput(function="process", request_id="r2", stream="stdout", message="stranger"))
-    sink(output)
+        elsewhere(sink, output)
+        elsewhere(sink, HandlerOutput(function="process", request_id="r2", stream="stdout", message="stranger"))
+    elsewhere(sink, output)
     within, stranger, after = stream.lines
     assert (within["mapping"], within["batch_id"], within["request_id"]) == ("orders", "b1", "r1")
     assert "mapping" not in stranger

@@ -22,7 +22,7 @@ LARGE = b'"' + b"x" * MAX_STATE_BYTES + b'"'
 
 
 def rec(number, at):
-    return dataclasses.replace(record(str(number)), arrived_at=at)
+    return record(str(number))._replace(arrived_at=at)
 
 
 def make(length=60, **options):
