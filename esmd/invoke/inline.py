@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import json
 import os
 import signal
 import sys
@@ -24,6 +25,8 @@ from collections import Counter
 from functools import partial
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Literal
+
+from pydantic_core import from_json
 
 from esmd.invoke import runtime
 from esmd.invoke.attempts import Attempts
@@ -47,6 +50,18 @@ STOP_SECONDS = 1.0
 
 _shared_variables: Counter[str] = Counter()
 """Variables that inline functions have set in the daemon's environment, and how many of them rely on each."""
+
+
+def quick_json(text: bytes) -> object:
+    """What `json.loads` makes of it, in less than half the time; also its exception where it is not JSON."""
+    try:
+        return from_json(text, cache_strings="keys")
+    except ValueError:  # not JSON, or with half a surrogate pair, which only `json.loads` puts up with
+        return json.loads(text)
+
+
+begin = partial(runtime.begin, parse=quick_json)
+"""Calls a handler with an event that is quickly read."""
 
 
 class _Call:
@@ -86,7 +101,7 @@ class InlineInvoker:
         self._spec = spec
         self._telemetry = telemetry
         self._stop_seconds = stop_seconds
-        self._log_stream = log_stream_name()
+        self._facts = function_facts(spec, log_stream_name())
         self._handler: runtime.Handler | None = None
         self._is_async = False
         self._variables: list[str] = []
@@ -142,7 +157,7 @@ class InlineInvoker:
             return handler
         loop = asyncio.get_running_loop()
         context = runtime.LambdaContext(
-            **function_facts(spec, self._log_stream),
+            **self._facts,
             request_id=request_id,
             deadline=loop.time() + spec.timeout,
             clock=loop.time,
@@ -192,12 +207,12 @@ class InlineInvoker:
         """Call the handler and await what it returns. An exit status if it asked the process to end."""
         try:
             if self._is_async:
-                begun = runtime.begin(handler, event, context)
+                begun = begin(handler, event, context)
             else:
                 inside = contextvars.copy_context()
                 call.on_thread = True
                 try:
-                    begun = await self._threads.run(partial(inside.run, runtime.begin, handler, event, context))
+                    begun = await self._threads.run(partial(inside.run, begin, handler, event, context))
                 finally:
                     call.on_thread = False
             if isinstance(begun, runtime.Reply):

@@ -229,8 +229,16 @@ def stack_of(traceback: TracebackType | None) -> list[str]:
 # --- invoking
 
 
-def begin(handler: Handler, event: bytes, context: LambdaContext) -> Reply | Awaitable[object]:
+def begin(
+    handler: Handler, event: bytes, context: LambdaContext, *, parse: Callable[[bytes], object] = json.loads
+) -> Reply | Awaitable[object]:
     """Call the handler. What it returns to be awaited is handed on, for `finish` on the caller's loop.
+
+    Args:
+        handler: what to call.
+        event: JSON text.
+        context: the second argument.
+        parse: reads the event.
 
     Raises:
         SystemExit: the handler asked its process to end.
@@ -238,7 +246,7 @@ def begin(handler: Handler, event: bytes, context: LambdaContext) -> Reply | Awa
     """
     request_id = context.aws_request_id
     try:
-        argument = json.loads(event)
+        argument = parse(event)
     except Exception as error:  # noqa: BLE001  whatever it is, it is the event's fault
         return Reply(ERROR, error_object("Runtime.UnmarshalError", f"Unable to unmarshal input: {error}", request_id))
     try:
@@ -266,8 +274,14 @@ def _failed(error: BaseException, request_id: str) -> Reply:
     return Reply(ERROR, error_object(type(error).__name__, text_of(error), request_id, stack))
 
 
+_NOTHING = Reply(ANSWER, b"null")
+"""What most handlers answer."""
+
+
 def marshal(answer: object, request_id: str) -> Reply:
     """An answer as JSON. Bytes pass as they are; decimals become numbers; NaN is written as Python writes it."""
+    if answer is None:
+        return _NOTHING
     if isinstance(answer, bytes):
         body = answer
     else:
