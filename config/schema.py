@@ -66,6 +66,10 @@ class AwsSettings(Settings):
     A queue or stream is always polled in the region of its ARN."""
     profile: Annotated[str, Field(min_length=1)] | None = None
     """A profile of the AWS configuration files, for credentials."""
+    client: Literal["auto", "wire", "botocore"] = "auto"
+    """What makes the frequent calls: receives, deletes, changes of visibility, reads of streams. `wire`: esmd's own lean
+    client, a small part of botocore's cost. `botocore`: botocore. `auto`: `wire`, and botocore from then on where that
+    cannot be used or does not understand an answer; a log line says so."""
     allow_remote: bool = False
     """Whether an endpoint that is not local, such as AWS itself, may be used."""
 

@@ -12,8 +12,11 @@ from esmd.daemon import About, Daemon, DaemonOptions
 from esmd.destinations.factory import make_destination
 from esmd.functions import Functions
 from esmd.mappings.filters import RecordFilter, compile_filters
+from esmd.observe.daemon_events import ClientFellBack
+from esmd.pollers.client_choice import ClientChoice
 from esmd.pollers.localstack import MAX_POLL_SECONDS, Connection, LocalStackClients
-from esmd.pollers.sqs import BotoSqs
+from esmd.pollers.wire_clients import WireClients
+from esmd.pollers.wire_sqs import WireSqs
 from esmd.sqs.build import sqs_settings
 from esmd.sqs.runner import SqsRunner
 from esmd.streams.build import stream_api, stream_settings
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from esmd.function import Function
     from esmd.observe.statistics import Statistics
     from esmd.observe.telemetry import Telemetry
+    from esmd.pollers.client_choice import FallBack
     from esmd.shutdown import Shutdown
     from esmd.state.protocol import StateStore
     from esmd.streams.bookreader import BookReader
@@ -138,6 +142,9 @@ class Assembly:
         self._shutdown = shutdown
         self._book_of = book_of
         self._functions = Functions(config, clients=clients, environ=environ, telemetry=telemetry)
+        choice = ClientChoice(config.aws.client, say=self._say_fall_back)
+        self._wires = WireClients(choice, ca_bundle=clients.ca_bundle)
+        clients.close_first(self._wires)
 
     @property
     def functions(self) -> Mapping[str, Function]:
@@ -162,6 +169,11 @@ class Assembly:
 
     def _where(self, service: str) -> aws.Endpoint:
         return aws.endpoint(service, settings=self._config.aws, environ=self._environ)
+
+    def _say_fall_back(self, what: FallBack) -> None:
+        self._telemetry.emit(
+            ClientFellBack(service=what.service, endpoint=what.endpoint, cause=what.cause, reason=what.reason)
+        )
 
     # --- mappings
 
@@ -191,7 +203,13 @@ class Assembly:
                 longest_poll=self._options.longest_poll or (_LOCAL_POLL_SECONDS if local else MAX_POLL_SECONDS),
                 log_payloads=self._options.log_payloads,
             ),
-            api=BotoSqs(self._clients, region=queue.region, account_id=queue.account_id, queue_name=queue.name),
+            api=WireSqs(
+                self._clients,
+                self._wires,
+                region=queue.region,
+                account_id=queue.account_id,
+                queue_name=queue.name,
+            ),
             function=function,
             record_filter=_filter(mapping),
             telemetry=self._telemetry,
@@ -212,7 +230,7 @@ class Assembly:
                     is_local=self._where(SERVICES[mapping.source]).is_local,
                     log_payloads=self._options.log_payloads,
                 ),
-                api=stream_api(mapping, self._clients),
+                api=stream_api(mapping, self._clients, self._wires),
                 function=function,
                 record_filter=_filter(mapping),
                 destination=None if target is None else make_destination(target, self._clients, region=region),

@@ -55,7 +55,7 @@ def sqs_record(message: Mapping[str, Any], *, queue_arn: str, region: str, windo
     record = {
         "messageId": message["MessageId"],
         "receiptHandle": message["ReceiptHandle"],
-        "body": message.get("Body", ""),
+        "body": message.get("Body") or "",
         "attributes": attributes,
         "messageAttributes": {
             name: _message_attribute(value) for name, value in (message.get("MessageAttributes") or {}).items()
@@ -85,8 +85,8 @@ def _message_attribute(value: Mapping[str, Any]) -> dict[str, Any]:
     return entry
 
 
-def encode(record: Mapping[str, Any]) -> bytes:
-    """A record as compact UTF-8 JSON; text that UTF-8 cannot hold (lone surrogates) is escaped."""
+def encode(record: Mapping[str, Any] | str) -> bytes:
+    """A record, or a text in one, as compact UTF-8 JSON; what UTF-8 cannot hold (lone surrogates) is escaped."""
     try:
         return to_json(record)
     except (PydanticSerializationError, UnicodeEncodeError):

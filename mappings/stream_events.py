@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Context, Decimal, DecimalException
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from esmd.mappings.records import Record
+
+_BASE64 = re.compile(r"[A-Za-z0-9+/=]*").fullmatch
+_EXACT = 1e12
+"""Below it, milliseconds are whole numbers that a float holds exactly; it is the year 33658."""
 
 _DYNAMODB_ORDER = ("Keys", "NewImage", "OldImage", "SequenceNumber", "SizeBytes", "StreamViewType")
 _DYNAMODB_DIGITS = Context(prec=64)
@@ -79,6 +84,38 @@ def kinesis_record(
         "awsRegion": region,
         "eventSourceARN": stream_arn,
     }
+
+
+class KinesisText:
+    """`encode(kinesis_record(raw, ...))` for the records of one shard, in a fraction of the time.
+
+    What is the same for all of them is encoded once. For records without a filter, which need no dict.
+    """
+
+    __slots__ = ("_after_number", "_tail")
+
+    def __init__(self, *, shard_id: str, stream_arn: str, region: str, role_arn: str) -> None:
+        self._after_number = f'}},"eventSource":"aws:kinesis","eventVersion":"1.0","eventID":{_text(shard_id)[:-1]}:'
+        self._tail = (
+            f'","eventName":"aws:kinesis:record","invokeIdentityArn":{_text(role_arn)},"awsRegion":{_text(region)},'
+            f'"eventSourceARN":{_text(stream_arn)}}}'
+        )
+
+    def of(self, raw: Mapping[str, Any], arrived_at: float) -> bytes:
+        """The record's element of `Records` as JSON.
+
+        Args:
+            raw: in the API's member names; `SequenceNumber` decimal digits, `Data` base64 text or bytes.
+            arrived_at: its `ApproximateArrivalTimestamp` as `epoch_seconds` has it.
+        """
+        number, data = raw["SequenceNumber"], raw["Data"]
+        # Nothing that base64 is made of has to be escaped; whatever else a server may have sent is.
+        data = f'"{data}"' if type(data) is str and _BASE64(data) else _text(_base64(data))
+        return (
+            f'{{"kinesis":{{"kinesisSchemaVersion":"1.0","partitionKey":{_text(raw["PartitionKey"])},'
+            f'"sequenceNumber":"{number}","data":{data},"approximateArrivalTimestamp":{arrived_at!r}'
+            f"{self._after_number}{number}{self._tail}"
+        ).encode()
 
 
 def dynamodb_record(raw: Mapping[str, Any], *, stream_arn: str, region: str) -> dict[str, Any]:
@@ -149,12 +186,18 @@ def epoch_seconds(moment: float | datetime) -> float:
     """A time of GetRecords as epoch seconds, to the millisecond. A `datetime` without a zone is taken as UTC."""
     if isinstance(moment, datetime):
         moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    return round(float(moment), 3)
+    seconds = float(moment)
+    # `round` takes its time; what came with milliseconds, as it usually does, is told by a division.
+    return seconds if abs(seconds) < _EXACT and round(seconds * 1000) / 1000 == seconds else round(seconds, 3)
 
 
 def iso_second(second: int) -> str:
     """Epoch seconds as `2020-12-09T07:04:00Z`."""
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _text(value: str) -> str:
+    return encode(value).decode()
 
 
 def _base64(value: str | bytes) -> str:

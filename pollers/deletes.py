@@ -118,7 +118,11 @@ class DeleteGatherer:
                 return
             queue = self._waiting[0][0]
             chosen: list[_Entry] = []
-            while self._waiting and self._waiting[0][0] == queue and len(chosen) < MAX_RECEIVE:
+            while (
+                self._waiting
+                and len(chosen) < MAX_RECEIVE
+                and (self._waiting[0][0] is queue or self._waiting[0][0] == queue)
+            ):
                 chosen.append(self._waiting.popleft()[1])
             call = asyncio.get_running_loop().create_task(self._call(queue, chosen))
             self._calls[call] = chosen

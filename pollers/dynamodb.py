@@ -117,8 +117,7 @@ class BotoDynamoStreams:
         if known.sequence_number is not None:
             request["SequenceNumber"] = known.sequence_number
         try:
-            client = await self._client()
-            answer = await client.get_shard_iterator(**request)
+            answer = await self._get_shard_iterator(request)
             iterator: str = answer["ShardIterator"]
         except Exception as error:
             raise stream_failure(error, "iterator", stream_arn=self._arn, position=position) from error
@@ -129,12 +128,11 @@ class BotoDynamoStreams:
         """See `StreamApi.read`."""
         prefix, start, own = _taken_apart(iterator)
         try:
-            client = await self._client()
-            answer = await client.get_records(ShardIterator=own, Limit=limit)
+            answer = await self._get_records({"ShardIterator": own, "Limit": limit})
         except Exception as error:
             raise stream_failure(error, "read", stream_arn=self._arn) from error
         records = answer.get("Records", ())
-        check_numbers(record.get("dynamodb", {}).get("SequenceNumber") for record in records)
+        check_numbers(records, within="dynamodb")
         following = answer.get("NextShardIterator") or None
         if start is not None:
             young = next((n for n, record in enumerate(records) if _arrived(record) >= start), len(records))
@@ -142,6 +140,16 @@ class BotoDynamoStreams:
             if not records and following:
                 following = prefix + following
         return Page(records, following)
+
+    async def _get_shard_iterator(self, request: dict[str, Any]) -> Mapping[str, Any]:
+        client = await self._client()
+        answer: Mapping[str, Any] = await client.get_shard_iterator(**request)
+        return answer
+
+    async def _get_records(self, request: dict[str, Any]) -> Mapping[str, Any]:
+        client = await self._client()
+        answer: Mapping[str, Any] = await client.get_records(**request)
+        return answer
 
     async def _client(self) -> Any:
         if self._one_client is None:

@@ -142,16 +142,27 @@ def classify_entry(entry: dict[str, Any]) -> Failure:
 
 
 def _of_answer(response: dict[str, Any]) -> Failure:
-    """Classify an error answer of the service.
-
-    Where SQS has two names for an error, botocore's `Code` is the older one, which AWS's texts use, and `QueryErrorCode`
-    the newer.
-    """
+    """Classify botocore's form of an error answer."""
     error = response["Error"]
     code = str(error.get("Code", "Unknown"))
-    newer = str(error.get("QueryErrorCode", code))
-    message = str(error.get("Message", "")) or code
-    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return classify_answer(
+        code,
+        str(error.get("Message", "")),
+        status=response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0),
+        newer=str(error.get("QueryErrorCode", code)),
+    )
+
+
+def classify_answer(code: str, message: str, *, status: int, newer: str) -> Failure:
+    """Classify an error answer of a service.
+
+    Args:
+        code: the error's. Where SQS has two it is the older one, which AWS's texts use.
+        message: for a person; may be empty.
+        status: of the HTTP answer.
+        newer: the newer code of SQS; where there is one code only, that.
+    """
+    message = message or code
     if {code, newer} & _RECONFIGURE:
         return Failure(Kind.RECONFIGURE, code, message, status)
     if {code, newer} & _RE_SEEK:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from esmd.pollers.errors import SourceError
@@ -18,6 +19,8 @@ from esmd.pollers.streams import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from esmd.pollers.streams import StreamClients
 
 LIST_PAGE = 1000
@@ -29,8 +32,8 @@ class BotoKinesis:
 
     Calls name the stream by ARN and by name: AWS wants the ARN, older emulators only know the name.
 
-    `AT_TIMESTAMP` is sent in whole seconds, rounded down: botocore knows no fractions here. A mapping that starts
-    within a second may so get records from that second's beginning.
+    `AT_TIMESTAMP` is sent to the millisecond, rounded down; older releases of botocore make whole seconds of it. A mapping
+    that starts within a second may so get records from that second's beginning.
     """
 
     def __init__(self, clients: StreamClients, *, stream_arn: str, region: str) -> None:
@@ -95,12 +98,11 @@ class BotoKinesis:
         """See `StreamApi.iterator`."""
         request: dict[str, Any] = {**self._named, "ShardId": shard_id, "ShardIteratorType": position.place.value}
         if position.timestamp is not None:
-            request["Timestamp"] = position.timestamp
+            request["Timestamp"] = math.floor(position.timestamp * 1000) / 1000
         if position.sequence_number is not None:
             request["StartingSequenceNumber"] = position.sequence_number
         try:
-            client = await self._client()
-            answer = await client.get_shard_iterator(**request)
+            answer = await self._get_shard_iterator(request)
             iterator: str = answer["ShardIterator"]
         except Exception as error:
             raise stream_failure(error, "iterator", stream_arn=self._arn, position=position) from error
@@ -109,20 +111,30 @@ class BotoKinesis:
     async def read(self, iterator: str, limit: int) -> Page:
         """See `StreamApi.read`."""
         try:
-            client = await self._client()
-            answer = await client.get_records(StreamARN=self._arn, ShardIterator=iterator, Limit=limit)
+            answer = await self._get_records({"StreamARN": self._arn, "ShardIterator": iterator, "Limit": limit})
         except Exception as error:
             raise stream_failure(error, "read", stream_arn=self._arn) from error
         records = answer.get("Records", ())
-        check_numbers(record.get("SequenceNumber") for record in records)
+        check_numbers(records)
         return Page(
             records=records,
             next_iterator=answer.get("NextShardIterator") or None,
             millis_behind=answer.get("MillisBehindLatest"),
             children=tuple(
-                Shard(child["ShardId"], tuple(child.get("ParentShards", ()))) for child in answer.get("ChildShards", ())
+                Shard(shard_of(child).id, tuple(child.get("ParentShards") or ()))
+                for child in answer.get("ChildShards") or ()
             ),
         )
+
+    async def _get_shard_iterator(self, request: dict[str, Any]) -> Mapping[str, Any]:
+        client = await self._client()
+        answer: Mapping[str, Any] = await client.get_shard_iterator(**request)
+        return answer
+
+    async def _get_records(self, request: dict[str, Any]) -> Mapping[str, Any]:
+        client = await self._client()
+        answer: Mapping[str, Any] = await client.get_records(**request)
+        return answer
 
     async def _client(self) -> Any:
         if self._one_client is None:

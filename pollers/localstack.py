@@ -7,19 +7,23 @@ A thin factory on aiobotocore. Where it connects to, in which region and with wh
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 from urllib.parse import urlsplit, urlunsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
     from aiobotocore.session import AioSession
 
 MAX_POLL_SECONDS = 20
 """SQS's longest long poll."""
+
+MAX_INVOCATION_SECONDS = 900
+"""Lambda's longest invocation, and longest silence before an answer [specification F.1]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,16 +41,25 @@ class Connection:
     dummy_credentials: bool
 
 
+class Connect(Protocol):
+    """Decides the `Connection` of a service (`sqs`, `kinesis`, ...) in a region, at an endpoint of its own if one is given."""
+
+    def __call__(self, service: str, region: str | None, endpoint_url: str | None = None, /) -> Connection:
+        """Decide."""
+        ...
+
+
 class LocalStackClients:
     """Makes and shares clients: one per service, region and endpoint. An async context manager.
 
     Args:
-        connect: the `Connection` of a service (`sqs`, `kinesis`, ...) in a region.
+        connect: where and as whom to call a service.
         profile: AWS profile to use, None for the environment's.
-        pool: most connections per client; at least the number of long polls at once, and some for deletes.
+        pool: most connections per client; at least the number of long polls at once, and some for deletes. A client of
+            Lambda has no limit: its functions have theirs, and what waited for a connection would be late.
     """
 
-    def __init__(self, connect: Callable[[str, str | None], Connection], *, profile: str | None, pool: int) -> None:
+    def __init__(self, connect: Connect, *, profile: str | None, pool: int) -> None:
         self._connect = connect
         self._profile = profile
         self._pool = pool
@@ -65,8 +78,12 @@ class LocalStackClients:
         self._clients.clear()
         await self._open.aclose()
 
-    async def client(self, service: str, region: str | None, *, raw: bool = False) -> tuple[Any, Connection]:
+    async def client(
+        self, service: str, region: str | None, *, raw: bool = False, endpoint_url: str | None = None
+    ) -> tuple[Any, Connection]:
         """The shared client of `service` in `region`, and what it connects to.
+
+        With `endpoint_url` it connects to that, whatever the settings say.
 
         A `raw` client hands blobs over as the base64 text and times as the numbers that came, and sends parameters
         unchecked: for streams, whose events need both as they are, and whose emulators bend the API's lengths.
@@ -74,12 +91,24 @@ class LocalStackClients:
         Raises:
             botocore.exceptions.BotoCoreError: no such profile, no region, no usable endpoint.
         """
-        connection = self._connect(service, region)
+        connection = self._connect(service, region, *(() if endpoint_url is None else (endpoint_url,)))
         key = (service, connection, raw)
         async with self._making:  # mappings that start together share one client all the same
             if key not in self._clients:
                 self._clients[key] = await self._make(service, connection, raw=raw)
         return self._clients[key], connection
+
+    def close_first(self, others: AbstractAsyncContextManager[Any]) -> None:
+        """Leave `others`, which use these clients, before these are closed."""
+        self._open.push_async_exit(others)
+
+    def ca_bundle(self) -> str | None:
+        """The file or folder of the only authorities that the clients trust; None for the usual ones.
+
+        As botocore finds it: `AWS_CA_BUNDLE`, the profile, `REQUESTS_CA_BUNDLE`. Known once there is a client.
+        """
+        told = None if self._session is None else self._session.get_config_variable("ca_bundle")
+        return told or os.environ.get("REQUESTS_CA_BUNDLE") or None
 
     def _session_for_raw(self, session: AioSession) -> AioSession:
         """A session of its own, since a parser's defaults belong to a session.
@@ -105,6 +134,7 @@ class LocalStackClients:
             self._session = AioSession(profile=self._profile)
         keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"} if connection.dummy_credentials else {}
         session = self._session_for_raw(self._session) if raw else self._session
+        is_lambda = service == "lambda"
         create: Any = session.create_client  # overloaded per service name; `service` is any of them
         return await self._open.enter_async_context(
             create(
@@ -112,9 +142,9 @@ class LocalStackClients:
                 region_name=connection.region,
                 endpoint_url=connection.endpoint_url,
                 config=AioConfig(
-                    max_pool_connections=self._pool,
+                    max_pool_connections=0 if is_lambda else self._pool,
                     connect_timeout=5,
-                    read_timeout=MAX_POLL_SECONDS + 10,
+                    read_timeout=(MAX_INVOCATION_SECONDS if is_lambda else MAX_POLL_SECONDS) + 10,
                     # The loops own retries: a retry in here would hide a long poll's second life from them.
                     retries={"mode": "standard", "total_max_attempts": 1},
                     tcp_keepalive=True,

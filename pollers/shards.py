@@ -124,6 +124,11 @@ class ShardGraph:
         """How many shards are in a phase."""
         return sum(node.phase is phase for node in self._nodes.values())
 
+    @property
+    def readable(self) -> int:
+        """How many shards `take` could give now."""
+        return len(self._readable)
+
     def listed(self, shards: Iterable[Shard]) -> Listed:
         """Take in a full listing: every shard of the stream, in any order."""
         now = {shard.id: shard for shard in shards}

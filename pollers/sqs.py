@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from esmd.pollers.errors import Failure, Kind, SourceError, classify, classify_entry
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 
 MAX_RECEIVE = 10
 """Most messages of one ReceiveMessage, and most entries of one batch request."""
+
+ALL_MEMBERS = {"MessageSystemAttributeNames": ["All"], "MessageAttributeNames": ["All"]}
+"""What a receive asks for beside the bodies: everything."""
+
+_IDS = tuple(str(n) for n in range(MAX_RECEIVE))
+"""Names of the entries of a batch request."""
 
 MAX_VISIBILITY = 43_200
 """Longest visibility timeout, in seconds (12 hours)."""
@@ -118,16 +125,12 @@ class BotoSqs:
                 QueueUrl=queue.url,
                 MaxNumberOfMessages=most,
                 WaitTimeSeconds=wait,
-                MessageSystemAttributeNames=["All"],
-                MessageAttributeNames=["All"],
+                **ALL_MEMBERS,
                 **extra,
             )
         except Exception as error:
             raise SourceError(classify(error)) from error
-        messages: list[dict[str, Any]] = answer.get("Messages", [])
-        if not all(message.get("MessageId") and message.get("ReceiptHandle") for message in messages):
-            raise SourceError(Failure(Kind.BACK_OFF, "MalformedAnswer", "a message has no MessageId or ReceiptHandle"))
-        return messages
+        return checked_messages(answer.get("Messages", ()))
 
     async def delete(self, queue: Queue, handles: Sequence[str]) -> list[EntryFailure]:
         """See `SqsApi.delete`."""
@@ -136,7 +139,7 @@ class BotoSqs:
             answer = await self._client.delete_message_batch(QueueUrl=queue.url, Entries=entries)
         except Exception as error:
             raise SourceError(classify(error)) from error
-        return _entry_failures(answer, handles)
+        return entry_failures(answer, handles)
 
     async def change_visibility(self, queue: Queue, timeouts: Mapping[str, int]) -> list[EntryFailure]:
         """See `SqsApi.change_visibility`."""
@@ -149,19 +152,39 @@ class BotoSqs:
             answer = await self._client.change_message_visibility_batch(QueueUrl=queue.url, Entries=entries)
         except Exception as error:
             raise SourceError(classify(error)) from error
-        return _entry_failures(answer, handles)
+        return entry_failures(answer, handles)
 
 
-def _entry_failures(answer: Mapping[str, Any], handles: Sequence[str]) -> list[EntryFailure]:
+def checked_messages(messages: Sequence[Any]) -> Sequence[Mapping[str, Any]]:
+    """The messages of an answer; raises a `SourceError` if one of them could neither be told apart nor deleted."""
+    for message in messages:
+        if not (isinstance(message, dict) and message.get("MessageId") and message.get("ReceiptHandle")):
+            raise SourceError(Failure(Kind.BACK_OFF, "MalformedAnswer", "a message has no MessageId or ReceiptHandle"))
+    return messages
+
+
+def entry_failures(answer: Mapping[str, Any], handles: Sequence[str]) -> list[EntryFailure]:
     """The failed entries of a batch answer; an entry that the answer does not mention at all has failed too."""
-    settled = {entry.get("Id") for entry in answer.get("Successful", ())}
-    failed = {entry.get("Id"): classify_entry(entry) for entry in answer.get("Failed", ())}
+    if not answer.get("Failed") and _are_settled(answer.get("Successful", ()), len(handles)):
+        return []
+    settled = {str(entry.get("Id")) for entry in answer.get("Successful", ()) if isinstance(entry, dict)}
+    failed = {
+        str(entry.get("Id")): classify_entry(entry) for entry in answer.get("Failed", ()) if isinstance(entry, dict)
+    }
     missing = Failure(Kind.BACK_OFF, "NoResult", "the answer does not mention this entry")
     return [
         EntryFailure(handle, failed.get(str(n), missing))
         for n, handle in enumerate(handles)
         if str(n) in failed or str(n) not in settled
     ]
+
+
+def _are_settled(successful: Sequence[Any], count: int) -> bool:
+    """Whether all of `count` entries are plainly there, which is how nearly every answer is."""
+    try:
+        return _IDS[:count] == tuple(map(itemgetter("Id"), successful))
+    except (KeyError, TypeError):
+        return False
 
 
 def _queue_missing() -> Failure:

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from esmd.pollers.errors import Failure, Kind, SourceError, classify
@@ -45,6 +46,7 @@ PIN_LEEWAY = 5.0
 _INVALID = frozenset({"InvalidArgumentException", "ValidationException", "SerializationException"})
 _TRIMMED = "TrimmedDataAccessException"
 _MISSING = "ResourceNotFoundException"
+_SEQUENCE_NUMBER = itemgetter("SequenceNumber")
 
 
 class Place(Enum):
@@ -274,10 +276,22 @@ def check_progress(page: Sequence[Shard], known: Mapping[str, Shard], *, more: b
         raise _malformed("the listing of shards repeats itself")
 
 
-def check_numbers(numbers: Iterable[Any]) -> None:
-    """Raise a `SourceError` unless these are sequence numbers: order and progress stand on them."""
-    if not all(isinstance(number, str) and number.isdecimal() for number in numbers):
-        raise _malformed("a record has no sequence number")
+def check_numbers(records: Iterable[Any], *, within: str | None = None) -> None:
+    """Raise a `SourceError` unless every record has a sequence number: order and progress stand on them.
+
+    Args:
+        records: as they came.
+        within: the member that has the number; None if that is the record itself.
+    """
+    places = records if within is None else map(itemgetter(within), records)
+    try:
+        numbers = list(map(_SEQUENCE_NUMBER, places))
+        # All of them in one go and in C, for this is done to every record there is.
+        if not numbers or (all(numbers) and "".join(numbers).encode().isdigit()):
+            return
+    except (KeyError, TypeError, IndexError, UnicodeEncodeError):
+        pass
+    raise _malformed("a record has no sequence number")
 
 
 def _malformed(message: str) -> SourceError:

@@ -31,6 +31,9 @@ FOREIGN_NAMES = {
     "http_proxy",
     "https_proxy",
     "all_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "REQUESTS_CA_BUNDLE",
 }
 
 # The same examples in every run, so that a change is judged by itself; `make explore` looks for new ones.

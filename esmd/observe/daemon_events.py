@@ -34,6 +34,19 @@ class ConfigWarning(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClientFellBack(Event):
+    """Frequent calls go by botocore from now on, with `aws.client: auto`. It costs CPU and nothing else."""
+
+    name: ClassVar[str] = "client.fell_back"
+    level: ClassVar[Level] = "warning"
+    service: str
+    endpoint: str
+    cause: str
+    """`obstacle`: known before any call, such as a proxy. `protocol_error`: an answer was not understood."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonReady(Event):
     """Every mapping has been started or has said why it cannot run."""
 

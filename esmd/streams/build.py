@@ -17,15 +17,15 @@ from uuid import NAMESPACE_URL, uuid5
 
 from esmd.config.schema import KinesisMapping
 from esmd.mappings.policy import RETRY_BACKOFF_INITIAL, RETRY_BACKOFF_MAXIMUM, PolicyOptions
-from esmd.pollers.dynamodb import BotoDynamoStreams
-from esmd.pollers.kinesis import BotoKinesis
 from esmd.pollers.streams import LATEST, TRIM_HORIZON, Seek
+from esmd.pollers.wire_streams import WireDynamoStreams, WireKinesis
 from esmd.streams.settings import StreamSettings
 
 if TYPE_CHECKING:
     from esmd.config.schema import StreamMapping
     from esmd.pollers.localstack import LocalStackClients
     from esmd.pollers.streams import StreamApi
+    from esmd.pollers.wire_clients import WireClients
 
 _MOST_AT_ONCE = {"kinesis": 10_000, "dynamodb": 1_000}
 """Records that one read may ask for."""
@@ -34,10 +34,10 @@ _READ_AT_LEAST = 1_000
 """Records that one read asks for even if batches are smaller: reading ahead costs one call instead of many."""
 
 
-def stream_api(mapping: StreamMapping, clients: LocalStackClients) -> StreamApi:
+def stream_api(mapping: StreamMapping, clients: LocalStackClients, wires: WireClients) -> StreamApi:
     """The calls on the mapping's stream."""
-    kind = BotoKinesis if isinstance(mapping, KinesisMapping) else BotoDynamoStreams
-    return kind(clients, stream_arn=mapping.event_source_arn, region=mapping.stream.region)
+    kind = WireKinesis if isinstance(mapping, KinesisMapping) else WireDynamoStreams
+    return kind(clients, wires, stream_arn=mapping.event_source_arn, region=mapping.stream.region)
 
 
 def stream_settings(mapping: StreamMapping, *, function_arn: str, is_local: bool, log_payloads: bool) -> StreamSettings:

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from esmd.mappings.events import encode
 from esmd.mappings.records import Record
-from esmd.mappings.stream_events import dynamodb_record, epoch_seconds, kinesis_record, ordering_key_of_item
+from esmd.mappings.stream_events import (
+    KinesisText,
+    dynamodb_record,
+    epoch_seconds,
+    kinesis_record,
+    ordering_key_of_item,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +29,14 @@ class StreamIntake:
         self._settings = settings
         self._filter = record_filter
         self._shard_id = shard_id
+        self._text = None
+        if settings.source == "kinesis" and record_filter is None:
+            self._text = KinesisText(
+                shard_id=shard_id,
+                stream_arn=settings.stream_arn,
+                region=settings.region,
+                role_arn=settings.role_arn,
+            )
 
     def admit(self, raw: Mapping[str, Any]) -> Record | str:
         """The record, or its sequence number if no filter matches it.
@@ -31,6 +45,10 @@ class StreamIntake:
             raw: in the API's member names; blobs as base64 text, times as epoch seconds.
         """
         settings = self._settings
+        if self._text is not None:
+            arrived_at = epoch_seconds(raw["ApproximateArrivalTimestamp"])
+            key = None if settings.parallelization_factor == 1 else raw["PartitionKey"]
+            return Record(raw["SequenceNumber"], "", key, 1, arrived_at, math.inf, self._text.of(raw, arrived_at))
         if settings.source == "kinesis":
             element = kinesis_record(
                 raw,

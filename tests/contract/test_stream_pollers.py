@@ -1,4 +1,4 @@
-"""The stream pollers keep their contract on every server: positions, pages, shards and errors."""
+"""The stream pollers keep their contract on every server and through both clients: positions, pages, shards and errors."""
 
 from __future__ import annotations
 
@@ -22,19 +22,26 @@ if TYPE_CHECKING:
     from support.stream_backends import Backend
 
 ENGINES = [pytest.param("engine-kinesis"), pytest.param("engine-dynamodb")]
-MINISTACKS = [
-    pytest.param("ministack-kinesis", marks=pytest.mark.server),
-    pytest.param("ministack-dynamodb", marks=pytest.mark.server),
-]
-KINESIS_LOCAL = [pytest.param("kinesis_local-kinesis", marks=pytest.mark.server)]
+CLIENTS = ["botocore", "wire"]
+
+
+def servers(*names: str) -> list[object]:
+    """Each server through each client."""
+    return [pytest.param(f"{name}-{client}", marks=pytest.mark.server) for name in names for client in CLIENTS]
+
+
+MINISTACKS = servers("ministack-kinesis", "ministack-dynamodb")
+MINISTACK_KINESIS = servers("ministack-kinesis")
+KINESIS_LOCAL = servers("kinesis_local-kinesis")
 
 
 async def backend_of(request: pytest.FixtureRequest, *, shards: int = 1) -> AsyncIterator[Backend]:
-    server, kind = request.param.split("-")
+    server, kind, *client = request.param.split("-")
     if server == "engine":
         yield EngineBackend(kind, shards)
         return
-    async with server_backend(kind, request.getfixturevalue(server), shards=shards) as backend:
+    url = request.getfixturevalue(server)
+    async with server_backend(kind, url, shards=shards, client=client[0]) as backend:
         yield backend
 
 
@@ -51,13 +58,13 @@ async def splitting(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
         yield backend
 
 
-@pytest.fixture(params=["engine-kinesis", MINISTACKS[0], *KINESIS_LOCAL])
+@pytest.fixture(params=["engine-kinesis", *MINISTACK_KINESIS, *KINESIS_LOCAL])
 async def kinesis(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
     async for backend in backend_of(request):
         yield backend
 
 
-@pytest.fixture(params=["engine-kinesis", MINISTACKS[0], *KINESIS_LOCAL])
+@pytest.fixture(params=["engine-kinesis", *MINISTACK_KINESIS, *KINESIS_LOCAL])
 async def many(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
     async for backend in backend_of(request, shards=5):
         yield backend

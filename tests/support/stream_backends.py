@@ -8,8 +8,9 @@ import contextlib
 import uuid
 from typing import TYPE_CHECKING, Any, Protocol
 
-from esmd.pollers.dynamodb import BotoDynamoStreams
-from esmd.pollers.kinesis import BotoKinesis
+from esmd.pollers.client_choice import ClientChoice
+from esmd.pollers.wire_clients import WireClients
+from esmd.pollers.wire_streams import WireDynamoStreams, WireKinesis
 from esmd.testing.fake_streams import EngineStream
 from esmd.testing.stream_engine import StreamEngine
 
@@ -18,6 +19,7 @@ from support.stream_servers import REGION, clients_for, service_client
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from esmd.pollers.client_choice import FallBack, Setting
     from esmd.pollers.streams import Page, StreamApi
 
 
@@ -108,9 +110,10 @@ class KinesisBackend:
 
     kind = "kinesis"
 
-    def __init__(self, client: Any, clients: Any, shards: int) -> None:
+    def __init__(self, client: Any, clients: Any, wires: WireClients, shards: int) -> None:
         self._client = client
         self._clients = clients
+        self._wires = wires
         self._shards = shards
         self._name = f"s-{uuid.uuid4().hex[:12]}"
         self.api: StreamApi
@@ -118,7 +121,7 @@ class KinesisBackend:
     async def create(self) -> StreamApi:
         await self._client.create_stream(StreamName=self._name, ShardCount=self._shards)
         arn = await self._active()
-        self.api = BotoKinesis(self._clients, stream_arn=arn, region=REGION)
+        self.api = self.stream(arn)
         return self.api
 
     async def _active(self) -> str:
@@ -153,7 +156,10 @@ class KinesisBackend:
 
     def missing(self) -> StreamApi:
         arn = missing_arn(f"arn:aws:kinesis:{REGION}:000000000000:stream/{self._name}")
-        return BotoKinesis(self._clients, stream_arn=arn, region=REGION)
+        return self.stream(arn)
+
+    def stream(self, arn: str) -> StreamApi:
+        return WireKinesis(self._clients, self._wires, stream_arn=arn, region=REGION)
 
 
 class DynamoBackend:
@@ -161,9 +167,10 @@ class DynamoBackend:
 
     kind = "dynamodb"
 
-    def __init__(self, client: Any, clients: Any) -> None:
+    def __init__(self, client: Any, clients: Any, wires: WireClients) -> None:
         self._client = client
         self._clients = clients
+        self._wires = wires
         self._name = f"t-{uuid.uuid4().hex[:12]}"
         self.api: StreamApi
 
@@ -176,7 +183,7 @@ class DynamoBackend:
             StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
         )
         found = await self._client.describe_table(TableName=self._name)
-        self.api = BotoDynamoStreams(self._clients, stream_arn=found["Table"]["LatestStreamArn"], region=REGION)
+        self.api = self.stream(found["Table"]["LatestStreamArn"])
         return self.api
 
     async def put(self, *names: str) -> None:
@@ -194,13 +201,30 @@ class DynamoBackend:
 
     def missing(self) -> StreamApi:
         arn = missing_arn(f"arn:aws:dynamodb:{REGION}:000000000000:table/{self._name}/stream/2020-01-01T00:00:00.000")
-        return BotoDynamoStreams(self._clients, stream_arn=arn, region=REGION)
+        return self.stream(arn)
+
+    def stream(self, arn: str) -> StreamApi:
+        return WireDynamoStreams(self._clients, self._wires, stream_arn=arn, region=REGION)
 
 
 @contextlib.asynccontextmanager
-async def server_backend(kind: str, endpoint_url: str, *, shards: int = 1) -> AsyncIterator[Backend]:
-    """A stream of its own on a real server."""
-    async with clients_for(endpoint_url) as clients, service_client(kind, endpoint_url) as client:
-        backend = KinesisBackend(client, clients, shards) if kind == "kinesis" else DynamoBackend(client, clients)
+async def server_backend(
+    kind: str, endpoint_url: str, *, shards: int = 1, client: Setting = "botocore"
+) -> AsyncIterator[Backend]:
+    """A stream of its own on a real server, read through either client."""
+    async with (
+        clients_for(endpoint_url) as clients,
+        WireClients(ClientChoice(client, say=refuse), ca_bundle=clients.ca_bundle) as wires,
+        service_client(kind, endpoint_url) as plain,
+    ):
+        backend: Backend
+        backend = (
+            KinesisBackend(plain, clients, wires, shards) if kind == "kinesis" else DynamoBackend(plain, clients, wires)
+        )
         await backend.create()
         yield backend
+
+
+def refuse(news: FallBack) -> None:
+    """No server of ours is to be one that the lean client does not understand."""
+    raise AssertionError(news)

@@ -1,0 +1,97 @@
+"""`SqsApi` over the lean client: receive, delete and change of visibility; the rest, and any fall back, by botocore."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from esmd.mappings.events import encode
+from esmd.pollers.sqs import ALL_MEMBERS, BotoSqs, checked_messages, entry_failures
+from esmd.pollers.wire import ANSWER_SECONDS, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from esmd.pollers.localstack import LocalStackClients
+    from esmd.pollers.sqs import EntryFailure, Queue
+    from esmd.pollers.wire_clients import Lane, WireClients
+
+RECEIVE = Target("AmazonSQS.ReceiveMessage", "1.0", repeatable=False, polls=True, query_mode=True)
+DELETE = Target("AmazonSQS.DeleteMessageBatch", "1.0", query_mode=True)
+CHANGE_VISIBILITY = Target("AmazonSQS.ChangeMessageVisibilityBatch", "1.0", query_mode=True)
+
+
+class WireSqs:
+    """`SqsApi`. Before the first `look_up` nothing else may be called.
+
+    Args:
+        clients: what botocore's part goes by.
+        wires: what the rest does.
+        region: of the queue.
+        account_id: of the queue's owner.
+        queue_name: without the account.
+    """
+
+    def __init__(
+        self, clients: LocalStackClients, wires: WireClients, *, region: str, account_id: str, queue_name: str
+    ) -> None:
+        self._clients = clients
+        self._wires = wires
+        self._region = region
+        self._boto = BotoSqs(clients, region=region, account_id=account_id, queue_name=queue_name)
+        self._lane: Lane | None = None
+        self._receives: dict[tuple[str, int, int, int | None], bytes] = {}
+
+    async def look_up(self) -> Queue:
+        """See `SqsApi.look_up`."""
+        queue = await self._boto.look_up()
+        client, _ = await self._clients.client("sqs", self._region)
+        self._lane = await self._wires.lane(client, "receive_message", QueueUrl=queue.url)
+        self._receives.clear()
+        return queue
+
+    async def receive(
+        self, queue: Queue, *, most: int, wait: int, visibility_timeout: int | None
+    ) -> Sequence[Mapping[str, Any]]:
+        """See `SqsApi.receive`. Binary attributes stay base64 text."""
+        lane = self._lane
+        if lane is None or not lane.is_wire:
+            return await self._boto.receive(queue, most=most, wait=wait, visibility_timeout=visibility_timeout)
+        key = (queue.url, most, wait, visibility_timeout)
+        payload = self._receives.get(key)
+        if payload is None:
+            payload = self._receives[key] = _receive_request(*key)
+        answer = await lane.ask(RECEIVE, payload, lists=("Messages",), within=wait + ANSWER_SECONDS)
+        return checked_messages(answer.get("Messages", ()))
+
+    async def delete(self, queue: Queue, handles: Sequence[str]) -> list[EntryFailure]:
+        """See `SqsApi.delete`."""
+        lane = self._lane
+        if lane is None or not lane.is_wire:
+            return await self._boto.delete(queue, handles)
+        entries = [{"Id": str(n), "ReceiptHandle": handle} for n, handle in enumerate(handles)]
+        return await _settle(lane, DELETE, queue, entries, handles)
+
+    async def change_visibility(self, queue: Queue, timeouts: Mapping[str, int]) -> list[EntryFailure]:
+        """See `SqsApi.change_visibility`."""
+        lane = self._lane
+        if lane is None or not lane.is_wire:
+            return await self._boto.change_visibility(queue, timeouts)
+        entries = [
+            {"Id": str(n), "ReceiptHandle": handle, "VisibilityTimeout": seconds}
+            for n, (handle, seconds) in enumerate(timeouts.items())
+        ]
+        return await _settle(lane, CHANGE_VISIBILITY, queue, entries, list(timeouts))
+
+
+async def _settle(
+    lane: Lane, target: Target, queue: Queue, entries: list[dict[str, Any]], handles: Sequence[str]
+) -> list[EntryFailure]:
+    payload = encode({"QueueUrl": queue.url, "Entries": entries})
+    return entry_failures(await lane.ask(target, payload, lists=("Successful", "Failed")), handles)
+
+
+def _receive_request(url: str, most: int, wait: int, visibility_timeout: int | None) -> bytes:
+    request = {"QueueUrl": url, "MaxNumberOfMessages": most, "WaitTimeSeconds": wait, **ALL_MEMBERS}
+    if visibility_timeout is not None:
+        request["VisibilityTimeout"] = visibility_timeout
+    return encode(request)

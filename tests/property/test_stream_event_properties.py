@@ -1,0 +1,53 @@
+"""The quick way to a Kinesis record's JSON, and to its time, gives what the plain way gives, to the byte."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from esmd.mappings.events import encode
+from esmd.mappings.stream_events import KinesisText, epoch_seconds, kinesis_record
+
+_HALF_PAIRS = re.compile("[\ud800-\udfff]")
+TEXTS = st.text(st.characters(), max_size=40)
+NAMES = {
+    "shard_id": "shardId-000000000000",
+    "stream_arn": "arn:aws:kinesis:us-east-1:000000000000:stream/orders",
+    "region": "us-east-1",
+    "role_arn": "arn:aws:iam::000000000000:role/esmd",
+}
+
+
+@given(
+    key=TEXTS,
+    number=st.integers(0, 10**56),
+    data=st.from_regex(r"[A-Za-z0-9+/]{0,60}={0,2}", fullmatch=True) | TEXTS | st.binary(max_size=40),
+    seconds=st.floats(0, 1e11) | st.integers(0, 10**11).map(lambda n: n / 1000) | st.integers(0, 10**11),
+    shard_id=st.just("shardId-000000000000") | TEXTS,
+)
+@example(key='"\\\ud800', number=0, data="YQ==\n", seconds=1697045500.0, shard_id='shard"\\\n')
+def test_the_quick_text_of_a_record_is_its_text(key, number, data, seconds, shard_id):
+    raw = {
+        "PartitionKey": key,
+        "SequenceNumber": str(number),
+        "Data": data,
+        "ApproximateArrivalTimestamp": seconds,
+    }
+    names = NAMES | {"shard_id": shard_id}
+    quick = KinesisText(**names).of(raw, epoch_seconds(seconds))
+    plain = encode(kinesis_record(raw, **names))
+    assert json.loads(quick) == json.loads(plain)
+    if not _HALF_PAIRS.search(f"{key}{data}{shard_id}"):  # their escapes spread to the whole record in the plain way
+        assert quick == plain
+
+
+@given(st.floats(-1e15, 1e15) | st.integers(-(10**14), 10**14).map(lambda n: n / 1000))
+@example(1697045500.123)
+@example(1.0005)
+@example(2.6745)
+@example(1e12 + 0.001)
+def test_a_time_is_rounded_to_milliseconds_as_python_rounds(seconds):
+    assert repr(epoch_seconds(seconds)) == repr(round(float(seconds), 3))
