@@ -75,6 +75,8 @@ def clean_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyt
         "XDG_RUNTIME_DIR": home / ".run",
     }.items():
         monkeypatch.setenv(name, str(folder))
+    # One loop for all tests but those that are about the other.
+    monkeypatch.setenv("ESMD_LOOP", "asyncio")
     # Without it botocore would look for credentials at a cloud machine's metadata address.
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     return home

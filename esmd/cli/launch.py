@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from esmd.assembly import SERVICES, Assembly, RunOptions, make_clients, place_of
+from esmd.assembly import SERVICES, Assembly, RunOptions, about, make_clients
 from esmd.cli.exits import Exit
+from esmd.cli.remote import refuse_remote_functions
 from esmd.config import aws
 from esmd.config.schema import StreamMapping
+from esmd.functions import place_of
+from esmd.loop import LoopError, loop_factory
 from esmd.observe import logging
 from esmd.observe.daemon_events import ConfigWarning
 from esmd.observe.statistics import Statistics
@@ -26,11 +29,14 @@ if TYPE_CHECKING:
 
     from esmd.config.report import Diagnostic
     from esmd.config.schema import Config
+    from esmd.function import Function
     from esmd.observe.telemetry import Telemetry
     from esmd.pollers.localstack import LocalStackClients
-    from esmd.state.protocol import StateStore
+    from esmd.state.protocol import DaemonStore
 
-    Companion = Callable[[Config, LocalStackClients, Telemetry], AbstractAsyncContextManager[None]]
+    Companion = Callable[
+        [Config, LocalStackClients, Telemetry, Mapping[str, Function]], AbstractAsyncContextManager[None]
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +57,9 @@ def check_names(config: Config, only: frozenset[str]) -> None:
             raise click.BadParameter(f"the mapping {name!r} is disabled", param_hint="--only")
 
 
-async def refuse_remote(config: Config, clients: LocalStackClients, *, allow_remote: bool) -> None:
+async def refuse_remote(
+    config: Config, clients: LocalStackClients, *, allow_remote: bool, environ: Mapping[str, str] = os.environ
+) -> None:
     """Never poll somebody's production by accident: refuse an endpoint that is not local, however it was found.
 
     Raises:
@@ -68,6 +76,8 @@ async def refuse_remote(config: Config, clients: LocalStackClients, *, allow_rem
         url = connection.endpoint_url or (None if _is_aws(client.meta.endpoint_url) else client.meta.endpoint_url)
         if (text := aws.remote_refusal(url)) is not None:
             raise _Refusal(text if service == "sqs" else f"{service}: {text}")
+    names = {mapping.function_name for mapping in config.mappings.values() if mapping.enabled}
+    await refuse_remote_functions(config, names, clients, environ=environ)
 
 
 def _services(config: Config) -> set[tuple[str, str]]:
@@ -100,8 +110,9 @@ async def launch(
     allow_remote: bool = False,
     environ: Mapping[str, str] = os.environ,
     companion: Companion | None = None,
-    state: StateStore | None = None,
+    state: DaemonStore | None = None,
     warnings: Sequence[Diagnostic] = (),
+    processes: int = 1,
 ) -> Exit:
     """Run the daemon until it ends.
 
@@ -114,6 +125,7 @@ async def launch(
         companion: runs beside the daemon, inside the same clients and signals.
         state: where stream mappings keep their progress; None for the file that the configuration names.
         warnings: about the configuration, to be said in the log.
+        processes: how many share the work; with one, this one does all of it.
     """
     statistics = Statistics()
     telemetry = Broadcast(logging.configure(log_format=log.log_format, level=log.level), statistics.sink)
@@ -129,7 +141,20 @@ async def launch(
     shutdown = Shutdown()
     with shutdown.signals():
         async with make_clients(config.aws, environ) as clients, _state(config, options, state) as store:
-            await refuse_remote(config, clients, allow_remote=allow_remote)
+            await refuse_remote(config, clients, allow_remote=allow_remote, environ=environ)
+            if processes > 1:
+                from esmd.processes.fleet import Fleet  # noqa: PLC0415 - needed here only
+
+                return await Fleet(
+                    config,
+                    options=options,
+                    about=about(config, environ),
+                    processes=processes,
+                    level=log.level,
+                    store=store,
+                    telemetry=telemetry,
+                    shutdown=shutdown,
+                ).run()
             assembly = Assembly(
                 config,
                 options=options,
@@ -142,12 +167,12 @@ async def launch(
             )
             if companion is None:
                 return await assembly.daemon().run()
-            async with companion(config, clients, telemetry):
+            async with companion(config, clients, telemetry, assembly.functions):
                 return await assembly.daemon().run()
 
 
 @contextlib.asynccontextmanager
-async def _state(config: Config, options: RunOptions, given: StateStore | None) -> AsyncIterator[StateStore | None]:
+async def _state(config: Config, options: RunOptions, given: DaemonStore | None) -> AsyncIterator[DaemonStore | None]:
     """The state store, open; None where no mapping needs one, so that no file is made for nothing."""
     needed = any(isinstance(mapping, StreamMapping) and mapping.enabled for mapping in options.chosen(config))
     if given is not None or not needed:
@@ -158,6 +183,11 @@ async def _state(config: Config, options: RunOptions, given: StateStore | None) 
 
     try:
         store = await SqliteStateStore.open(config.state.path or default_path(os.environ))
+        try:
+            await store.clear_leases()  # those of the daemon before, which may have been killed
+        except BaseException:
+            await store.close()
+            raise
     except StateError as error:
         raise click.ClickException(f"{error.message} ({error.hint})") from error
     try:
@@ -168,4 +198,10 @@ async def _state(config: Config, options: RunOptions, given: StateStore | None) 
 
 def run_to_exit(main: Coroutine[Any, Any, Exit]) -> NoReturn:
     """Run to the end and leave the process with the exit code."""
-    raise SystemExit(int(asyncio.run(main)))
+    try:
+        factory = loop_factory(os.environ)
+    except LoopError as error:
+        main.close()
+        raise click.ClickException(str(error)) from error
+    with asyncio.Runner(loop_factory=factory) as runner:
+        raise SystemExit(int(runner.run(main)))

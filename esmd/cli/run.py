@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +18,29 @@ if TYPE_CHECKING:
     from esmd.observe.logging import Format
 
 
+class Processes(click.ParamType[int]):
+    """A number of processes, or `auto` for one on each core that this process may use."""
+
+    name = "processes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number."""
+        if isinstance(value, int):
+            return value
+        if value == "auto":
+            return usable_cores()
+        if not re.fullmatch(r"[1-9][0-9]{0,3}", str(value), re.ASCII):
+            self.fail(f"{value!r} is not a number of processes; write 1 or more, or auto", param, ctx)
+        return int(value)
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 @click.command("run")
 @shared_options
 @log_level_option("info")
@@ -25,6 +49,15 @@ if TYPE_CHECKING:
     is_flag=True,
     help="End when a mapping cannot run at the start: exit code 69 for its queue or endpoint, 1 for its function. "
     "Without it such a mapping says why, waits and heals by itself.",
+)
+@click.option(
+    "--processes",
+    type=Processes(),
+    default="1",
+    show_default=True,
+    metavar="N",
+    help="Share the work among so many processes; auto: one for each usable core. Each polls every queue; the shards of a "
+    "stream and every limit on concurrency are divided among them. One is enough unless it keeps a core busy.",
 )
 @click.option(
     "--allow-remote", is_flag=True, help="Allow an endpoint that is not local, such as AWS itself (aws.allow_remote)."
@@ -40,6 +73,7 @@ def command(
     stats_every: float,
     log_payloads: bool,
     fail_fast: bool,
+    processes: int,
     allow_remote: bool,
 ) -> None:
     """Run the mappings of CONFIG until it is told to stop.
@@ -54,6 +88,7 @@ def command(
       esmd run
       esmd run orders.yaml payments.yaml --log-format json
       AWS_ENDPOINT_URL=http://127.0.0.1:4566 esmd run --exit-when-idle 5s
+      esmd run --processes auto       # use every core
       esmd run --allow-remote         # poll AWS itself
     """  # noqa: D301 - click reads the character of \b, not its escape
     warnings: list[Diagnostic] = []
@@ -76,5 +111,6 @@ def command(
             allow_remote=allow_remote,
             environ=os.environ,
             warnings=warnings,
+            processes=processes,
         )
     )

@@ -6,6 +6,7 @@
 | `StateInUseError`        | another process owns the file; only at opening    | ends                                      |
 | `PositionMovedBackError` | a save would undo progress                        | ends the shard: a defect of ours          |
 | `OtherStreamError`       | a save for a stream that has been replaced since  | ends the shard: its stream is gone        |
+| `LeaseLostError`         | a save for a shard that another process may read  | starts its mapping anew                   |
 """
 
 from __future__ import annotations
@@ -51,6 +52,10 @@ class PositionMovedBackError(StateError):
 
 class OtherStreamError(StateError):
     """A save or forget for another identity than the one that the mapping has begun. Nothing of it was done."""
+
+
+class LeaseLostError(StateError):
+    """A save for a shard that is not, or no more, this process's to read. Nothing of it was saved."""
 
 
 _FULL = ("the disk is full: the state file {path} cannot be written", "Make room on it.")

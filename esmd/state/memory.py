@@ -5,19 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from esmd.state.errors import closed
-from esmd.state.protocol import ShardProgress, Stored, StreamIdentity, Summary, check_advance, check_identity
+from esmd.state.protocol import Lease, ShardProgress, Stored, StreamIdentity, Summary, check_advance, check_identity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 _Shards = dict[str, ShardProgress]
 
 
 class MemoryStateStore:
-    """`StateStore` that ends with the process."""
+    """`StateStore` and `LeaseStore` that end with the process."""
 
     def __init__(self) -> None:
         self._streams: dict[tuple[str, str], tuple[StreamIdentity, _Shards]] = {}
+        self._leases: dict[tuple[str, str], dict[str, int]] = {}
         self._closed = False
 
     async def load(self, mapping: str, stream_arn: str) -> Stored | None:
@@ -32,6 +33,7 @@ class MemoryStateStore:
         if before is not None and before.identity == identity:
             return None
         self._streams[mapping, identity.arn] = (identity, {})
+        self._leases.pop((mapping, identity.arn), None)
         return before
 
     async def save(self, mapping: str, identity: StreamIdentity, *progress: ShardProgress) -> None:
@@ -63,6 +65,30 @@ class MemoryStateStore:
             )
             for (mapping, _), (identity, shards) in sorted(self._streams.items(), key=lambda item: item[0])
         ]
+
+    async def assign(self, mapping: str, identity: StreamIdentity, processes: Mapping[str, int | None]) -> None:
+        """See `LeaseStore.assign`."""
+        self._begun(mapping, identity)
+        held = self._leases.setdefault((mapping, identity.arn), {})
+        for shard_id, process in processes.items():
+            if process is None:
+                held.pop(shard_id, None)
+            else:
+                held[shard_id] = process
+
+    async def leases(self) -> list[Lease]:
+        """See `LeaseStore.leases`."""
+        self._check_open()
+        return [
+            Lease(mapping=mapping, stream_arn=arn, shard_id=shard_id, process=process)
+            for (mapping, arn), held in sorted(self._leases.items())
+            for shard_id, process in sorted(held.items())
+        ]
+
+    async def clear_leases(self) -> None:
+        """See `LeaseStore.clear_leases`."""
+        self._check_open()
+        self._leases.clear()
 
     async def close(self) -> None:
         """See `StateStore.close`."""

@@ -95,6 +95,23 @@ class Summary:
     updated_at: float | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """Who reads a shard just now.
+
+    Attributes:
+        mapping: the mapping's name.
+        stream_arn: the stream's ARN.
+        shard_id: the shard.
+        process: number of the daemon's process that reads it, from 0.
+    """
+
+    mapping: str
+    stream_arn: str
+    shard_id: str
+    process: int
+
+
 class StateStore(Protocol):
     """Keeps the progress of stream mappings. Belongs to one event loop.
 
@@ -138,6 +155,34 @@ class StateStore(Protocol):
     async def close(self) -> None:
         """Finish what was asked for, then let go of everything. May be called again."""
         ...
+
+
+class LeaseStore(Protocol):
+    """Writes down, for others to see, which process of the daemon reads which shard.
+
+    It decides nothing, and what it says holds only as long as the daemon that wrote it owns the store: the next one
+    begins with `clear_leases`. Every method raises `StateError` where the store cannot do its work.
+    """
+
+    async def assign(self, mapping: str, identity: StreamIdentity, processes: Mapping[str, int | None]) -> None:
+        """Note for shards, by id, which process reads them now; None for nobody.
+
+        Raises:
+            OtherStreamError: as for `StateStore.save`.
+        """
+        ...
+
+    async def leases(self) -> list[Lease]:
+        """All leases, by mapping, ARN and shard."""
+        ...
+
+    async def clear_leases(self) -> None:
+        """Forget every lease."""
+        ...
+
+
+class DaemonStore(StateStore, LeaseStore, Protocol):
+    """What a daemon keeps its state in."""
 
 
 def check_identity(mapping: str, identity: StreamIdentity, begun_at: str | None) -> None:

@@ -1,4 +1,4 @@
-"""The calls of `StateStore` as SQL, each inside a transaction that the caller has opened.
+"""The calls of `StateStore` and `LeaseStore` as SQL, each inside a transaction that the caller has opened.
 
 A call that refuses has changed nothing: every check comes before the first write.
 """
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from esmd.state.errors import damaged
 from esmd.state.position import Position
-from esmd.state.protocol import ShardProgress, Stored, StreamIdentity, Summary, check_advance, check_identity
+from esmd.state.protocol import Lease, ShardProgress, Stored, StreamIdentity, Summary, check_advance, check_identity
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 _PROGRESS = "shard_id, parents, position, sequence_number, timestamp, trouble, tumbling_window, updated_at"
 
@@ -113,6 +113,35 @@ def mappings(connection: sqlite3.Connection) -> list[Summary]:
         )
         for mapping, arn, created_at, shards, finished, updated_at in rows
     ]
+
+
+def assign(
+    connection: sqlite3.Connection, mapping: str, identity: StreamIdentity, processes: Mapping[str, int | None]
+) -> None:
+    """See `LeaseStore.assign`."""
+    check_identity(mapping, identity, _created_at(connection, mapping, identity.arn))
+    connection.executemany(
+        "DELETE FROM leases WHERE mapping = ? AND arn = ? AND shard_id = ?",
+        [(mapping, identity.arn, shard_id) for shard_id in processes],
+    )
+    connection.executemany(
+        "INSERT INTO leases (mapping, arn, shard_id, process) VALUES (?, ?, ?, ?)",
+        [(mapping, identity.arn, shard_id, process) for shard_id, process in processes.items() if process is not None],
+    )
+
+
+def leases(connection: sqlite3.Connection) -> list[Lease]:
+    """See `LeaseStore.leases`."""
+    found = connection.execute("SELECT mapping, arn, shard_id, process FROM leases ORDER BY mapping, arn, shard_id")
+    return [
+        Lease(mapping=mapping, stream_arn=arn, shard_id=shard_id, process=process)
+        for mapping, arn, shard_id, process in found
+    ]
+
+
+def clear_leases(connection: sqlite3.Connection) -> None:
+    """See `LeaseStore.clear_leases`."""
+    connection.execute("DELETE FROM leases")
 
 
 def _created_at(connection: sqlite3.Connection, mapping: str, arn: str) -> str | None:

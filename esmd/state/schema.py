@@ -56,6 +56,19 @@ MIGRATIONS: tuple[Migration, ...] = (
         )
         """,
     ),
+    (
+        # Which process of the daemon reads which shard: true only while the daemon that wrote it runs.
+        """
+        CREATE TABLE leases (
+            mapping TEXT NOT NULL,
+            arn TEXT NOT NULL,
+            shard_id TEXT NOT NULL,
+            process INTEGER NOT NULL,
+            PRIMARY KEY (mapping, arn, shard_id),
+            FOREIGN KEY (mapping, arn) REFERENCES streams ON DELETE CASCADE
+        )
+        """,
+    ),
 )
 """Never changed once released: a change of the tables is one more entry."""
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Mapping
 
-    from esmd.state.protocol import ShardProgress, Stored, StreamIdentity, Summary
+    from esmd.state.protocol import Lease, ShardProgress, Stored, StreamIdentity, Summary
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ def default_path(environ: Mapping[str, str]) -> Path:
 
 
 class SqliteStateStore:
-    """`StateStore` in a file. Made by `open`; `close` it."""
+    """`StateStore` and `LeaseStore` in a file. Made by `open`; `close` it."""
 
     def __init__(self, database: Database, thread: ThreadPoolExecutor) -> None:
         self._database = database
@@ -99,6 +99,19 @@ class SqliteStateStore:
     async def mappings(self) -> list[Summary]:
         """See `StateStore.mappings`."""
         return await self._do(rows.mappings)
+
+    async def assign(self, mapping: str, identity: StreamIdentity, processes: Mapping[str, int | None]) -> None:
+        """See `LeaseStore.assign`."""
+        now = dict(processes)
+        await self._do(lambda connection: rows.assign(connection, mapping, identity, now))
+
+    async def leases(self) -> list[Lease]:
+        """See `LeaseStore.leases`."""
+        return await self._do(rows.leases)
+
+    async def clear_leases(self) -> None:
+        """See `LeaseStore.clear_leases`."""
+        await self._do(rows.clear_leases)
 
     async def close(self) -> None:
         """See `StateStore.close`."""

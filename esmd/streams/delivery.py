@@ -7,26 +7,23 @@ repeats no more than the invocation under way. A delivery that ends early (the m
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 from typing import TYPE_CHECKING, Any, Protocol
-from uuid import uuid4
-
-from structlog.contextvars import bound_contextvars
 
 from esmd.mappings.commands import Bisected, Discard, Finished, Invoke, Processed, Retrying, Wait
-from esmd.mappings.outcomes import Outcome, Throttled
+from esmd.mappings.outcomes import Outcome, Throttled, version_of
 from esmd.mappings.policy import BatchPolicy
 from esmd.mappings.stream_events import stream_event
 from esmd.mappings.window_replies import read_reply
 from esmd.observe import mapping_events as say
 from esmd.observe import stream_events as stream
-from esmd.observe.context import request_context
+from esmd.observe.context import bound_context, request_context
+from esmd.observe.ids import new_batch_id, new_request_id
 from esmd.streams.failures import StoppedError, give_up
 from esmd.waiting import stopped_before
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from esmd.mappings.policy import PolicyOptions
     from esmd.mappings.records import Record
@@ -93,8 +90,8 @@ class Delivery:
         self._shard_id = shard_id
         self._progress = progress
         self._cut = cut
-        self._id = uuid4().hex[:12]
-        self._request_id = str(uuid4())
+        self._id = new_batch_id()
+        self._request_id = new_request_id()
         self._loop = asyncio.get_running_loop()
         self._policy = BatchPolicy(records, options, resume)
         self._blocked_said = _BLOCKED_AFTER
@@ -115,7 +112,7 @@ class Delivery:
 
     async def _run(self) -> bool:
         function = self._around.function.name
-        with bound_contextvars(mapping=self._name, function=function, shard=self._shard_id, batch_id=self._id):
+        with bound_context(mapping=self._name, function=function, shard=self._shard_id, batch_id=self._id):
             while True:
                 match self._policy.next(self._loop.time(), self._around.wall()):
                     case Finished():
@@ -146,7 +143,7 @@ class Delivery:
         notes = self._policy.invoked(outcome, self._loop.time(), self._around.wall(), refused_answer=refused)
         about = self._about(records)
         ages = {"iterator_age_ms": sent_age, "processed_age_ms": (self._around.wall() - records[-1].arrived_at) * 1000}
-        about |= {"duration_ms": (self._loop.time() - started) * 1000, **ages}
+        about |= {"duration_ms": (self._loop.time() - started) * 1000, "executed_version": version_of(outcome), **ages}
         processed: Sequence[Record] = ()
         again: Retrying | Bisected | None = None
         for note in notes:
@@ -165,7 +162,7 @@ class Delivery:
     async def _outcome(self, event: bytes, records: Sequence[Record]) -> Outcome:
         """Invoke in turn with the other batches of the function; `Throttled` if there is no place for long."""
         around = self._around
-        self._request_id = str(uuid4())
+        self._request_id = new_request_id()
         if around.settings.log_payloads:
             self._emit(say.BatchPayload(**self._about(records), payload=event.decode()))
         if around.function.room:
@@ -176,12 +173,9 @@ class Delivery:
         with self._named():
             return await around.function.invoke_in_place(event, request_id=self._request_id)
 
-    @contextlib.contextmanager
-    def _named(self) -> Iterator[None]:
+    def _named(self) -> request_context:
         """Whatever is logged during the invocation, here or by its handler, names the batch."""
-        request = {"mapping": self._name, "shard": self._shard_id, "batch_id": self._id}
-        with bound_contextvars(request_id=self._request_id), request_context(self._request_id, **request):
-            yield
+        return request_context(self._request_id, mapping=self._name, shard=self._shard_id, batch_id=self._id)
 
     # --- giving up
 

@@ -1,4 +1,4 @@
-"""Runs one stream mapping: knows the stream and its shards, starts a consumer for each that may be read.
+"""Runs one stream mapping: knows the stream, lists its shards, runs a consumer for each that the book lets it read.
 
 | wake-up                       | what it leads to                                                            |
 |-------------------------------|-----------------------------------------------------------------------------|
@@ -7,6 +7,7 @@
 | a shard ended                 | its end and its children stored in one commit, children started, listing    |
 | the service knows a shard no more | listing decides: gone for good, or read on from its checkpoint           |
 | the stream was made anew      | everything about the old one is forgotten, reading starts anew              |
+| another process changed the book | shards that are to be read here begin, those that are to be read there end |
 | stop                          | readers end after their call, batches after their invocation                |
 """
 
@@ -15,40 +16,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from esmd.observe import mapping_events as say
 from esmd.observe import stream_events as stream
 from esmd.pollers.errors import Kind, SourceError
-from esmd.pollers.shards import Discovery, ShardGraph
-from esmd.pollers.streams import Place, pinned
 from esmd.state.errors import OtherStreamError, StateError
-from esmd.state.position import SHARD_END
-from esmd.state.protocol import ShardProgress, StreamIdentity
-from esmd.streams.positions import to_position
+from esmd.state.protocol import StreamIdentity
+from esmd.streams.bookreader import BookReader
 from esmd.streams.reader import ShardGoneError
 from esmd.streams.shard import ShardConsumer
-from esmd.streams.storing import keep
+from esmd.streams.storing import mended
 from esmd.waiting import stopped_before
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable
 
-    from esmd.pollers.streams import Seek, Shard
+    from esmd.pollers.streams import Shard
+    from esmd.streams.book import Changes, Granted
     from esmd.streams.settings import Surroundings
 
 
 class _StreamReplacedError(Exception):
     """The stream has another identity than the one being read."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Listing:
-    """The shards of a stream, and the time just before they were asked for (epoch seconds)."""
-
-    shards: list[Shard]
-    before: float
 
 
 class StreamRunner:
@@ -58,12 +49,10 @@ class StreamRunner:
         self._around = around
         self._configured_arn = around.settings.stream_arn
         self._loop = asyncio.get_running_loop()
+        self._book = around.book or BookReader.alone(around.settings.name, store=around.store, wall=around.wall)
         self._consumers: dict[str, ShardConsumer] = {}
-        self._stored: dict[str, ShardProgress] = {}
-        self._first: dict[str, Seek] = {}
+        self._stops: dict[str, asyncio.Event] = {}
         self._list_again = asyncio.Event()
-        # Between a change of the graph and the commit that makes it lasting nobody may start what the graph offers.
-        self._changing = asyncio.Lock()
         self._said_enabled = False
         self._last_activity = self._loop.time()
         self.tried = asyncio.Event()
@@ -110,8 +99,7 @@ class StreamRunner:
         try:
             info = await around.api.describe()
             identity = StreamIdentity(self._configured_arn, info.created_at)
-            forgotten = await around.store.begin(around.settings.name, identity)
-            stored = await around.store.load(around.settings.name, identity.arn)
+            forgotten = await self._book.begin(identity, around.settings.start)
         except (SourceError, StateError) as error:
             await self._failed(error)
             return None
@@ -121,28 +109,29 @@ class StreamRunner:
                     mapping=around.settings.name,
                     source=identity.arn,
                     created_at=identity.created_at,
-                    forgotten_shards=len(forgotten.shards),
+                    forgotten_shards=forgotten,
                 )
             )
-        self._stored = dict(stored.shards) if stored is not None else {}
-        self._first = {}
         # A table's stream may be named by the label `latest`; events and failure records name the real one.
         self._around = replace(around, settings=replace(around.settings, stream_arn=info.arn))
         return identity
 
     async def _consume(self, identity: StreamIdentity) -> None:
         """List, and run what may be read, until stop or until the stream is another one."""
-        known = {shard_id: progress.position == SHARD_END for shard_id, progress in self._stored.items()}
-        graph = ShardGraph(self._around.settings.start, known=known)
+        stopping = self._loop.create_task(self._around.stop.wait())
+        stopping.add_done_callback(lambda _: self._stop_consumers())
         try:
             async with asyncio.TaskGroup() as tasks:
+                self._list_again.set()
+                list_at = 0.0
                 while not self._around.stop.is_set():
-                    self._list_again.clear()
-                    if (listing := await self._list(identity)) is not None:
-                        async with self._changing:
-                            if await self._take_in(listing, graph, identity):
-                                self._start_readable(graph, identity, tasks)
-                    await self._until_next_listing()
+                    if self._list_again.is_set():
+                        self._list_again.clear()
+                        await self._list(identity)
+                        list_at = self._loop.time() + self._around.settings.discovery_interval
+                    self._book.changed.clear()
+                    await self._take(identity, tasks)
+                    await self._until(list_at)
         except ExceptionGroup as group:
             # A stream that was replaced shows in several places at once; any other error is a defect.
             replaced, others = group.split((_StreamReplacedError, OtherStreamError))
@@ -150,133 +139,104 @@ class StreamRunner:
                 raise
             raise _StreamReplacedError from group
         finally:
+            stopping.cancel()
             self._last_activity = self._loop.time()
             self._consumers.clear()
+            self._stops.clear()
 
-    async def _until_next_listing(self) -> None:
-        stopping = asyncio.create_task(self._around.stop.wait())
-        again = asyncio.create_task(self._list_again.wait())
+    async def _until(self, list_at: float) -> None:
+        """Wait for the time of the next listing (loop time), or for what comes before it."""
+        causes = [asyncio.create_task(e.wait()) for e in (self._around.stop, self._list_again, self._book.changed)]
         try:
-            await asyncio.wait(
-                (stopping, again),
-                timeout=max(
-                    self._around.settings.discovery_interval, self._around.trouble.retry_at - self._loop.time()
-                ),
-                return_when=asyncio.FIRST_COMPLETED,
-            )
+            left = max(0.0, max(list_at, self._around.trouble.retry_at) - self._loop.time())
+            woken, _ = await asyncio.wait(causes, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if not woken:
+                self._list_again.set()
         finally:
-            stopping.cancel()
-            again.cancel()
+            for cause in causes:
+                cause.cancel()
+
+    def _stop_consumers(self) -> None:
+        for stop in self._stops.values():
+            stop.set()
 
     # --- shards
 
-    async def _list(self, identity: StreamIdentity) -> _Listing | None:
-        """List the shards; None if that failed, after a pause."""
+    async def _list(self, identity: StreamIdentity) -> None:
+        """Show the book all shards. If that fails, say so and wait."""
         around = self._around
+        ticket = await self._book.ticket(identity)
         try:
             async with around.calls:
                 info = await around.api.describe()
                 if info.created_at != identity.created_at:
                     raise _StreamReplacedError
                 before = around.wall()
-                return _Listing(await around.api.list_shards(), before)
+                shards = await around.api.list_shards()
         except SourceError as error:
             await self._failed(error)
-            return None
-
-    async def _take_in(self, listing: _Listing, graph: ShardGraph, identity: StreamIdentity) -> bool:
-        """Store what a listing shows to be new, and forget what is gone; False if the mapping stopped first."""
-        around = self._around
+            return
         around.trouble.passed(self._loop.time())
-        listed = graph.listed(listing.shards)
-        if not await self._store_new(listed.discovered, identity, listing.before):
-            return False
-        for shard_id in listed.lost:
-            around.telemetry.emit(stream.ShardLost(mapping=around.settings.name, shard=shard_id))
-        if listed.forgotten:
-            await self._forget(listed.forgotten, identity)
+        changes = await self._stored(identity, self._book.listed(identity, ticket, shards, before))
+        if changes is None:
+            return
+        self._say(changes)
         if not self._said_enabled:
             self._said_enabled = True
-            self._say_enabled(len(graph))
+            self._say_enabled(changes.shards)
         self.tried.set()
-        return True
 
-    async def _forget(self, shard_ids: Iterable[str], identity: StreamIdentity) -> None:
-        """Drop what is stored of vanished shards. If that fails, they are found missing again after a restart."""
-        for shard_id in shard_ids:
-            self._stored.pop(shard_id, None)
+    async def _take(self, identity: StreamIdentity, tasks: asyncio.TaskGroup) -> None:
+        """Begin and end what the book says. If it cannot say now, it is asked again after a pause."""
         try:
-            await self._around.store.forget(self._around.settings.name, identity, shard_ids)
-        except OtherStreamError:
-            raise
+            turn = await self._book.take(identity)
         except StateError as error:
-            self._around.trouble.failed(type(error).__name__, str(error), self._loop.time(), passing=False)
+            if await mended(self._around, error):
+                self._book.changed.set()
+            return
+        for granted in turn.begin:
+            self._start(granted, identity, tasks)
+        for shard_id in turn.give_up:
+            if (stop := self._stops.get(shard_id)) is not None:  # else it has just ended by itself
+                stop.set()
 
-    async def _store_new(
-        self, discovered: Iterable[Discovery], identity: StreamIdentity, before: float, *more: ShardProgress
-    ) -> bool:
-        """Store where new shards begin, all in one commit, before any is read. False if the mapping stopped first.
+    def _start(self, granted: Granted, identity: StreamIdentity, tasks: asyncio.TaskGroup) -> None:
+        shard_id = granted.progress.shard_id
+        stop = asyncio.Event()
+        if self._around.stop.is_set():
+            stop.set()
+        consumer = ShardConsumer(replace(self._around, stop=stop), identity, granted.progress, first=granted.first)
+        self._consumers[shard_id] = consumer
+        self._stops[shard_id] = stop
+        tasks.create_task(self._consume_shard(consumer, identity, tasks))
 
-        `LATEST` is stored as the time it was asked for: asked for again after a restart, it would skip what came between.
-        """
-        new = [self._new_progress(found, before) for found in discovered]
-        if new or more:
-            if not await keep(self._around, identity, *new, *more):
-                return False
-            self._stored.update((progress.shard_id, progress) for progress in (*new, *more))
-        return True
-
-    def _new_progress(self, found: Discovery, before: float) -> ShardProgress:
-        around = self._around
-        shard, start = found.shard, found.start
-        if start is not None and start.place is Place.LATEST:
-            self._first[shard.id] = start
-        position = SHARD_END if start is None else to_position(pinned(start, before))
-        around.telemetry.emit(
-            stream.ShardDiscovered(
-                mapping=around.settings.name,
-                shard=shard.id,
-                parents=shard.parents,
-                start="passed over" if start is None else start.place.value,
-            )
-        )
-        return ShardProgress(shard_id=shard.id, parents=shard.parents, position=position, updated_at=around.wall())
-
-    def _start_readable(self, graph: ShardGraph, identity: StreamIdentity, tasks: asyncio.TaskGroup) -> None:
-        for shard_id in graph.take():
-            first = self._first.pop(shard_id, None)
-            consumer = ShardConsumer(self._around, identity, self._stored[shard_id], first=first)
-            self._consumers[shard_id] = consumer
-            tasks.create_task(self._consume_shard(consumer, graph, identity, tasks))
-
-    async def _consume_shard(
-        self, consumer: ShardConsumer, graph: ShardGraph, identity: StreamIdentity, tasks: asyncio.TaskGroup
-    ) -> None:
+    async def _consume_shard(self, consumer: ShardConsumer, identity: StreamIdentity, tasks: asyncio.TaskGroup) -> None:
         shard_id = consumer.shard_id
+        gone, children = False, None
         try:
             children = await consumer.run()
         except ShardGoneError:
-            self._stored[shard_id] = consumer.ledger.progress
-            del self._consumers[shard_id]
-            graph.put_back(shard_id)  # the listing that follows drops it if it is gone, else it is read again
-            self._list_again.set()
-            return
+            gone = True
         self._last_activity = max(self._last_activity, consumer.last_activity)
         self._consumers.pop(shard_id, None)
-        if children is None:
-            return
-        async with self._changing:
-            if await self._shard_ended(consumer, children, graph, identity):
-                self._start_readable(graph, identity, tasks)
-        self._list_again.set()
+        self._stops.pop(shard_id, None)
+        if children is not None:
+            if await self._shard_ended(consumer, children, identity):
+                await self._take(identity, tasks)
+            self._list_again.set()
+        elif not self._around.stop.is_set():
+            await self._book.give_back(identity, shard_id, gone=gone)
+            if gone:
+                self._list_again.set()
 
     async def _shard_ended(
-        self, consumer: ShardConsumer, children: tuple[Shard, ...], graph: ShardGraph, identity: StreamIdentity
+        self, consumer: ShardConsumer, children: tuple[Shard, ...], identity: StreamIdentity
     ) -> bool:
         """Store a shard's end together with its children, neither without the other; False if the mapping stopped first."""
-        discovered = graph.ended(consumer.shard_id, children)
-        if not await self._store_new(discovered, identity, self._around.wall(), consumer.ledger.at_end):
+        changes = await self._stored(identity, self._book.ended(identity, consumer.ledger.at_end, children))
+        if changes is None:
             return False
+        self._say(changes)
         self._around.telemetry.emit(
             stream.ShardFinished(
                 mapping=self._around.settings.name,
@@ -285,6 +245,30 @@ class StreamRunner:
             )
         )
         return True
+
+    async def _stored(self, identity: StreamIdentity, change: Awaitable[Changes]) -> Changes | None:
+        """What a change of the book comes to, once it would survive a kill. None if the mapping stopped first."""
+        while True:
+            try:
+                return await change
+            except StateError as error:
+                if not await mended(self._around, error):
+                    return None
+            change = self._book.flush(identity)
+
+    def _say(self, changes: Changes) -> None:
+        around = self._around
+        for found in changes.discovered:
+            around.telemetry.emit(
+                stream.ShardDiscovered(
+                    mapping=around.settings.name,
+                    shard=found.shard.id,
+                    parents=found.shard.parents,
+                    start="passed over" if found.start is None else found.start.place.value,
+                )
+            )
+        for shard_id in changes.lost:
+            around.telemetry.emit(stream.ShardLost(mapping=around.settings.name, shard=shard_id))
 
     # --- trouble and state
 

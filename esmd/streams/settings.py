@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from esmd.observe.telemetry import Telemetry
     from esmd.pollers.streams import Seek, StreamApi
     from esmd.state.protocol import StateStore
+    from esmd.streams.bookreader import BookReader
     from esmd.trouble import Trouble
 
 READ_AHEAD_BYTES = 12 * 1024 * 1024
@@ -95,7 +96,10 @@ class ReadAhead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What the shards of one mapping share; `stop` is set when nothing new is to be started. `wall` is the time of day."""
+    """What the shards of one mapping share; `stop` is set when nothing new is to be started. `wall` is the time of day.
+
+    `book` is where several processes agree on who reads which shard; None where this one reads all of them.
+    """
 
     settings: StreamSettings
     api: StreamApi
@@ -106,6 +110,7 @@ class Surroundings:
     telemetry: Telemetry
     trouble: Trouble
     stop: asyncio.Event
+    book: BookReader | None = None
     wall: Callable[[], float] = time.time
     ahead: ReadAhead = field(default_factory=ReadAhead)
     calls: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(READS_AT_ONCE))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from esmd.state.errors import OtherStreamError, PositionMovedBackError, StateError
+from esmd.state.errors import LeaseLostError, OtherStreamError, PositionMovedBackError, StateError
 from esmd.waiting import stopped_before
 
 if TYPE_CHECKING:
@@ -22,16 +22,25 @@ async def keep(around: Surroundings, identity: StreamIdentity, *progress: ShardP
     Raises:
         PositionMovedBackError: a defect of the caller.
         OtherStreamError: the stream was replaced under way.
+        LeaseLostError: the shard is another process's.
     """
-    loop = asyncio.get_running_loop()
     while True:
         try:
             await around.store.save(around.settings.name, identity, *progress)
-        except (PositionMovedBackError, OtherStreamError):
-            raise
         except StateError as error:
-            around.trouble.failed(type(error).__name__, str(error), loop.time(), passing=False)
-            if await stopped_before(around.stop, around.trouble.retry_at):
+            if not await mended(around, error):
                 return False
         else:
             return True
+
+
+async def mended(around: Surroundings, error: StateError) -> bool:
+    """Say that the store fails, and wait until it is to be tried again. False if the mapping stopped first.
+
+    Raises:
+        StateError: this one would be the same the next time.
+    """
+    if isinstance(error, PositionMovedBackError | OtherStreamError | LeaseLostError):
+        raise error
+    around.trouble.failed(type(error).__name__, str(error), asyncio.get_running_loop().time(), passing=False)
+    return not await stopped_before(around.stop, around.trouble.retry_at)

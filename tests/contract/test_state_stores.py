@@ -8,16 +8,22 @@ import signal
 import stat
 import subprocess
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
+from esmd.processes.desk import Desk
+from esmd.processes.remote import RemoteStateStore
 from esmd.state import protocol
 from esmd.state.errors import OtherStreamError, PositionMovedBackError, StateError, StateInUseError
 from esmd.state.memory import MemoryStateStore
 from esmd.state.position import LATEST, SHARD_END, TRIM_HORIZON, Position
-from esmd.state.protocol import ShardProgress, StreamIdentity, Summary
+from esmd.state.protocol import Lease, ShardProgress, StreamIdentity, Summary
 from esmd.state.sqlite import SqliteStateStore
+
+from support.channels import channel_pair
+from support.mapping_lab import Collector
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -36,6 +42,11 @@ def at(position: Position | str, shard_id: str = "shard-0", **more: object) -> S
     return ShardProgress(**(values | more))
 
 
+def served_by(store: MemoryStateStore | SqliteStateStore) -> Callable[..., Awaitable[object]]:
+    """How the parent serves the first child from this store."""
+    return partial(Desk(store, readers={}, wake=lambda *_: None, telemetry=Collector()).serve, 0)
+
+
 async def shards(store: StateStore, mapping: str = "orders", arn: str = ARN) -> dict[str, ShardProgress]:
     stored = await store.load(mapping, arn)
     assert stored is not None
@@ -43,12 +54,27 @@ async def shards(store: StateStore, mapping: str = "orders", arn: str = ARN) -> 
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[StateStore]:
-    store: StateStore = (
-        MemoryStateStore() if request.param == "memory" else await SqliteStateStore.open(tmp_path / "esmd.db")
-    )
+async def own_store(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> AsyncIterator[MemoryStateStore | SqliteStateStore]:
+    """A store of this process."""
+    store = MemoryStateStore() if request.param == "memory" else await SqliteStateStore.open(tmp_path / "esmd.db")
     yield store
     await store.close()
+
+
+@pytest.fixture(params=["here", "in another process"])
+async def store(
+    request: pytest.FixtureRequest, own_store: MemoryStateStore | SqliteStateStore
+) -> AsyncIterator[StateStore]:
+    """The store itself, and as a child of the daemon sees it."""
+    if request.param == "here":
+        yield own_store
+        return
+    with channel_pair(served_by(own_store)) as child:
+        remote = RemoteStateStore(child)
+        yield remote
+        await remote.close()
 
 
 # --- the table
@@ -406,3 +432,26 @@ async def test_what_was_reported_saved_survives_a_kill(owners: Callable[[str], O
     for shard, number in reported.items():
         # One more may have been committed and not reported.
         assert int(kept[shard].position.sequence_number or 0) in (number, number + 1)
+
+
+# --- leases
+
+
+async def test_leases_say_who_reads_what_and_are_forgotten_at_once(own_store: MemoryStateStore | SqliteStateStore):
+    await own_store.begin("orders", FIRST)
+    await own_store.assign("orders", FIRST, {"b": 1, "a": 0, "c": 0})
+    await own_store.assign("orders", FIRST, {"b": 0, "c": None, "unknown": None})
+    assert await own_store.leases() == [
+        Lease(mapping="orders", stream_arn=ARN, shard_id=shard_id, process=0) for shard_id in "ab"
+    ]
+    await own_store.clear_leases()
+    assert await own_store.leases() == []
+
+
+async def test_leases_end_with_their_stream(own_store: MemoryStateStore | SqliteStateStore):
+    await own_store.begin("orders", FIRST)
+    await own_store.assign("orders", FIRST, {"a": 0})
+    await own_store.begin("orders", SECOND)
+    assert await own_store.leases() == []
+    with pytest.raises(OtherStreamError):
+        await own_store.assign("orders", FIRST, {"a": 0})
