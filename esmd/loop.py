@@ -14,6 +14,7 @@ uvloop is an extra (`esmd[fast]`): a tenth to a fifth less CPU per message, and 
 
 from __future__ import annotations
 
+import gc
 import importlib
 import importlib.util
 from typing import TYPE_CHECKING, cast
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 VARIABLE = "ESMD_LOOP"
+
+_NEW_OBJECTS = 50_000
+"""Objects that come to be before the collector looks for cycles among them."""
 
 
 class LoopError(Exception):
@@ -45,3 +49,14 @@ def loop_factory(environ: Mapping[str, str]) -> Callable[[], asyncio.AbstractEve
             raise LoopError(f"{VARIABLE} is uvloop, which is not installed: pip install 'esmd[fast]'")
         return None
     return cast("Callable[[], asyncio.AbstractEventLoop]", importlib.import_module("uvloop").new_event_loop)
+
+
+def settle_garbage() -> None:
+    """Tell the garbage collector that what has been imported stays, and to look less often.
+
+    Records live for as long as their batch does, and are freed by their last user: looking through all of them for
+    cycles at every seven hundredth new object costs a tenth of the work on large batches, and finds nothing.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_NEW_OBJECTS, 20, 50)

@@ -143,23 +143,29 @@ class Lanes:
     def add(self, records: Iterable[Record]) -> int:
         """Take in records in the order they were read. Returns how many of them there are to deliver."""
         added = 0
+        # Every record of every stream comes through here: what can be looked up once, is.
+        factor, known, entries, lanes, log = self._factor, self._known, self._entries, self._lanes, self._log
+        lane_number = 0
         for record in records:
-            number = int(record.id)
-            lane_number = lane_of(record.ordering_key, self._factor)
-            if record.id in self._entries:
+            sequence_number, size = record.id, len(record.event)
+            if sequence_number in entries:
                 continue
-            if self._known is not None and number <= self._known[lane_number]:
+            number = int(sequence_number)
+            if factor > 1:
+                lane_number = lane_of(record.ordering_key, factor)
+            if known is not None and number <= known[lane_number]:
                 self.skip(record)
                 continue
-            self._read_to(record.id, number)
-            lane = self._lanes[lane_number]
-            entry = _Entry(self._last, self._last_text or record.id, record.size, lane_number, number)
-            self._log.append(entry)
-            if self._factor > 1:
+            if number > self._last:
+                self._last, self._last_text = number, sequence_number
+            entry = _Entry(self._last, self._last_text or sequence_number, size, lane_number, number)
+            log.append(entry)
+            lane = lanes[lane_number]
+            if factor > 1:
                 lane.entries.append(entry)
             lane.waiting.append(record)
-            self._entries[record.id] = entry
-            self._bytes += record.size
+            entries[sequence_number] = entry
+            self._bytes += size
             added += 1
         return added
 
@@ -253,13 +259,14 @@ class Lanes:
         Raises:
             KeyError: if one is not outstanding: resolving what was never read would move the checkpoint past it.
         """
+        entries, lanes, factor = self._entries, self._lanes, self._factor
         for sequence_number in sequence_numbers:
-            entry = self._entries.pop(sequence_number)
+            entry = entries.pop(sequence_number)
             entry.resolved = True
             self._bytes -= entry.size
-            lane = self._lanes[entry.lane]
+            lane = lanes[entry.lane]
             lane.under_way -= 1
-            if self._factor > 1:
+            if factor > 1:
                 while lane.entries and lane.entries[0].resolved:
                     lane.position = max(lane.position, lane.entries.popleft().number)
         before = self._checkpoint

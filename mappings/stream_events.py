@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from esmd.mappings.records import Record
 
-_BASE64 = re.compile(r"[A-Za-z0-9+/=]*").fullmatch
+_PLAIN = re.compile(r"[A-Za-z0-9+/=_.:-]*").fullmatch
+"""Text that is its own JSON."""
+
 _EXACT = 1e12
 """Below it, milliseconds are whole numbers that a float holds exactly; it is the year 33658."""
 
@@ -92,9 +94,10 @@ class KinesisText:
     What is the same for all of them is encoded once. For records without a filter, which need no dict.
     """
 
-    __slots__ = ("_after_number", "_tail")
+    __slots__ = ("_after_number", "_tail", "_time", "_time_text")
 
     def __init__(self, *, shard_id: str, stream_arn: str, region: str, role_arn: str) -> None:
+        self._time, self._time_text = 0.0, "0.0"  # of the record before: many come in the same millisecond
         self._after_number = f'}},"eventSource":"aws:kinesis","eventVersion":"1.0","eventID":{_text(shard_id)[:-1]}:'
         self._tail = (
             f'","eventName":"aws:kinesis:record","invokeIdentityArn":{_text(role_arn)},"awsRegion":{_text(region)},'
@@ -108,13 +111,15 @@ class KinesisText:
             raw: in the API's member names; `SequenceNumber` decimal digits, `Data` base64 text or bytes.
             arrived_at: its `ApproximateArrivalTimestamp` as `epoch_seconds` has it.
         """
-        number, data = raw["SequenceNumber"], raw["Data"]
-        # Nothing that base64 is made of has to be escaped; whatever else a server may have sent is.
-        data = f'"{data}"' if type(data) is str and _BASE64(data) else _text(_base64(data))
+        number, key, data = raw["SequenceNumber"], raw["PartitionKey"], raw["Data"]
+        # Nothing that base64 is made of has to be escaped, nor most keys; whatever else there may be is.
+        key = f'"{key}"' if _PLAIN(key) else _text(key)
+        data = f'"{data}"' if type(data) is str and _PLAIN(data) else _text(_base64(data))
+        if arrived_at != self._time:
+            self._time, self._time_text = arrived_at, repr(arrived_at)
         return (
-            f'{{"kinesis":{{"kinesisSchemaVersion":"1.0","partitionKey":{_text(raw["PartitionKey"])},'
-            f'"sequenceNumber":"{number}","data":{data},"approximateArrivalTimestamp":{arrived_at!r}'
-            f"{self._after_number}{number}{self._tail}"
+            f'{{"kinesis":{{"kinesisSchemaVersion":"1.0","partitionKey":{key},"sequenceNumber":"{number}","data":{data},'
+            f'"approximateArrivalTimestamp":{self._time_text}{self._after_number}{number}{self._tail}'
         ).encode()
 
 

@@ -16,7 +16,7 @@ from esmd.cli.remote import refuse_remote_functions
 from esmd.config import aws
 from esmd.config.schema import StreamMapping
 from esmd.functions import place_of
-from esmd.loop import LoopError, loop_factory
+from esmd.loop import LoopError, loop_factory, settle_garbage
 from esmd.observe import logging
 from esmd.observe.daemon_events import ConfigWarning
 from esmd.observe.statistics import Statistics
@@ -203,5 +203,6 @@ def run_to_exit(main: Coroutine[Any, Any, Exit]) -> NoReturn:
     except LoopError as error:
         main.close()
         raise click.ClickException(str(error)) from error
+    settle_garbage()
     with asyncio.Runner(loop_factory=factory) as runner:
         raise SystemExit(int(runner.run(main)))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from esmd.assembly import Assembly, make_clients
 from esmd.cli.exits import Exit
-from esmd.loop import loop_factory
+from esmd.loop import loop_factory, settle_garbage
 from esmd.observe.statistics import Statistics
 from esmd.observe.telemetry import Broadcast
 from esmd.processes.channel import Channel
@@ -112,5 +112,6 @@ def main(end: socket.socket) -> int:
     async def run() -> Exit:
         return await Child(end).run()
 
+    settle_garbage()
     with asyncio.Runner(loop_factory=loop_factory(os.environ)) as runner:
         return int(runner.run(run()))
