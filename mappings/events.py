@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import PydanticSerializationError, to_json
@@ -36,6 +37,25 @@ _ATTRIBUTE_ORDER = (
     "ApproximateFirstReceiveTimestamp",
     "DeadLetterQueueSourceArn",
 )
+
+
+_PLAIN = re.compile(r"[A-Za-z0-9+/=_.:!#$%*,;?@^~ -]*", re.ASCII).fullmatch
+"""Text that is its own JSON."""
+
+
+class _Orders(dict[tuple[str, ...], "tuple[str, ...] | None"]):
+    """For the names of a message's attributes, as they came, their order in the event; None if one is unknown."""
+
+    def __missing__(self, names: tuple[str, ...]) -> tuple[str, ...] | None:
+        known = set(names) <= set(_ATTRIBUTE_ORDER)
+        order = tuple(name for name in _ATTRIBUTE_ORDER if name in names) if known else None
+        if len(self) < _MOST_ORDERS:
+            self[names] = order
+        return order
+
+
+_MOST_ORDERS = 1000
+_orders = _Orders()
 
 
 def sqs_record(message: Mapping[str, Any], *, queue_arn: str, region: str, windowed: bool) -> dict[str, Any]:
@@ -69,6 +89,50 @@ def sqs_record(message: Mapping[str, Any], *, queue_arn: str, region: str, windo
     record["eventSourceARN"] = queue_arn
     record["awsRegion"] = region
     return record
+
+
+class SqsText:
+    """`encode(sqs_record(message, ...))` for the messages of one queue, in about half the time.
+
+    What is the same for all of them is encoded once. For messages without a filter, which need no dict.
+    """
+
+    __slots__ = ("_md5", "_queue_arn", "_region", "_tail", "_windowed")
+
+    def __init__(self, *, queue_arn: str, region: str, windowed: bool) -> None:
+        self._queue_arn, self._region, self._windowed = queue_arn, region, windowed
+        self._md5 = ',"md5OfMessageAttributes":null' if windowed else ""
+        arn, where = encode(queue_arn).decode(), encode(region).decode()
+        self._tail = f'","eventSource":"aws:sqs","eventSourceARN":{arn},"awsRegion":{where}}}'
+
+    def of(self, message: Mapping[str, Any]) -> bytes:
+        """The message's element of `Records` as JSON. What is not usual about it goes the plain way."""
+        try:
+            given = message["Attributes"]
+            order = _orders[tuple(given)]
+            if order is None or message.get("MessageAttributes") or message.get("MD5OfMessageAttributes") is not None:
+                return self._plainly(message)
+            message_id, handle, md5 = message["MessageId"], message["ReceiptHandle"], message["MD5OfBody"]
+            values = [given[name] for name in order]
+            if not _PLAIN(f"{message_id}{handle}{md5}{''.join(values)}"):
+                return self._plainly(message)
+            body = message["Body"]
+            if type(body) is not str:
+                return self._plainly(message)
+            body = to_json(body)
+        except (KeyError, TypeError, PydanticSerializationError, UnicodeEncodeError):
+            return self._plainly(message)
+        attributes = ",".join([f'"{name}":"{value}"' for name, value in zip(order, values, strict=True)])
+        return b"".join(
+            (
+                f'{{"messageId":"{message_id}","receiptHandle":"{handle}","body":'.encode(),
+                body,
+                f',"attributes":{{{attributes}}},"messageAttributes":{{}}{self._md5},"md5OfBody":"{md5}{self._tail}'.encode(),
+            )
+        )
+
+    def _plainly(self, message: Mapping[str, Any]) -> bytes:
+        return encode(sqs_record(message, queue_arn=self._queue_arn, region=self._region, windowed=self._windowed))
 
 
 def _message_attribute(value: Mapping[str, Any]) -> dict[str, Any]:

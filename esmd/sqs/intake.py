@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from esmd.mappings.events import encode, sqs_record
+from esmd.mappings.events import SqsText, encode, sqs_record
 from esmd.mappings.records import Record
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class Intake:
         self._fifo = settings.fifo
         self._windowed = settings.window > 0
         self._filter = record_filter
+        self._text = SqsText(queue_arn=settings.queue_arn, region=settings.region, windowed=settings.window > 0)
 
     def admit(self, messages: Iterable[Mapping[str, Any]], hidden_until: float) -> tuple[list[Record], list[Unmatched]]:
         """Split messages, as ReceiveMessage returned them, into records and those that no filter matches.
@@ -40,11 +41,13 @@ class Intake:
             messages: in the API's member names; order is kept.
             hidden_until: until when the queue hides them from others (loop time).
         """
+        if self._filter is None:
+            return [self._record(message, hidden_until) for message in messages], []
         records: list[Record] = []
         unmatched: list[Unmatched] = []
         for message in messages:
             element = sqs_record(message, queue_arn=self._queue_arn, region=self._region, windowed=self._windowed)
-            if self._filter is not None and not self._filter.matches(element):
+            if not self._filter.matches(element):
                 unmatched.append(Unmatched(element["messageId"], element["receiptHandle"]))
                 continue
             attributes = element["attributes"]
@@ -60,3 +63,17 @@ class Intake:
                 )
             )
         return records, unmatched
+
+    def _record(self, message: Mapping[str, Any], hidden_until: float) -> Record:
+        """A message that no filter looks at."""
+        attributes = message.get("Attributes") or {}
+        group = attributes.get("MessageGroupId") if self._fifo else None
+        return Record(
+            message["MessageId"],
+            message["ReceiptHandle"],
+            None if group is None else str(group),
+            int(attributes.get("ApproximateReceiveCount", 1)),
+            int(attributes.get("SentTimestamp", 0)) / 1000,
+            hidden_until,
+            self._text.of(message),
+        )

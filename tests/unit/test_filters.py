@@ -210,7 +210,7 @@ def test_data_is_parsed_once_and_only_if_a_pattern_asks(monkeypatch):
         (b"plain", '{"data": {"tire": [{"exists": false}]}}', False),
         (b"plain", '{"partitionKey": ["1"]}', True),
         (b"\xff\xfe{}", '{"data": {"tire": [{"exists": false}]}}', False),
-        (gzip.compress(b'{"tire": 5}'), '{"data": {"tire": [5]}}', False),
+        (gzip.compress(b'{"tire": 5}', mtime=0), '{"data": {"tire": [5]}}', False),
         (b"", '{"data": {"tire": [{"exists": false}]}}', False),
         (b"{}", '{"data": {"tire": [{"exists": false}]}}', True),
     ],

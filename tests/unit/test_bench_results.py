@@ -1,0 +1,185 @@
+"""The arithmetic of the benchmarks: ratios, goals, the guard, profiles. No process is started."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _benchmarks_importable(monkeypatch):
+    # Only for these tests: with the root on the path, `config` and `pollers` would be importable by their bare names.
+    monkeypatch.syspath_prepend(str(_ROOT))
+    yield
+    for name in [name for name in sys.modules if name.partition(".")[0] == "benchmarks"]:
+        monkeypatch.delitem(sys.modules, name)
+
+
+def _table(*, higher_is_better=False, compared="us", **rows):
+    from benchmarks.results import Table
+
+    table = Table(
+        name="t", title="title", compared=compared, higher_is_better=higher_is_better, shown=(compared, "server")
+    )
+    for name, values in rows.items():
+        for value in values:
+            table.add(name, {compared: value, "server": 0.1})
+    return table
+
+
+def test_a_ratio_is_taken_round_by_round_so_that_a_slow_round_does_not_show():
+    table = _table(first=[10.0, 100.0, 20.0], second=[20.0, 200.0, 40.0])
+    ratio = table.ratio("second")
+    assert (ratio.least, ratio.median, ratio.greatest) == (2.0, 2.0, 2.0)
+
+
+def test_more_is_better_turns_the_ratio_round():
+    table = _table(compared="rate", higher_is_better=True, first=[1000.0], second=[250.0])
+    assert table.ratio("second").median == 4.0
+
+
+def test_a_row_that_was_not_measured_has_no_ratio():
+    assert _table(first=[1.0]).ratio("absent") is None
+
+
+def test_a_row_about_the_fake_says_so():
+    table = _table(first=[1.0])
+    assert "server-bound" not in table.markdown()
+    table.rows["first"][0]["server"] = 0.95
+    assert "server-bound" in table.markdown()
+
+
+def test_a_row_that_is_left_out_is_said():
+    table = _table()
+    table.notes.append("sqs-consumer x1 is left out: there is no node")
+    assert "- sqs-consumer x1 is left out: there is no node" in table.markdown()
+
+
+def test_a_goal_is_reached_not_reached_or_not_measured():
+    from benchmarks.goals import GOALS, Run
+
+    share = next(goal for goal in GOALS if goal.number == "G1")
+
+    def verdict(floor):
+        table = _table(**{"esmd, inline": [10.0], "floor, lean asyncio x4": [floor]})
+        return share.verdict(Run({"sqs-noop": table}))
+
+    assert verdict(9.0) == ("90%", "reached, the ambitious one too")
+    assert verdict(6.0) == ("60%", "reached")
+    assert verdict(4.0) == ("40%", "not reached")
+    assert share.verdict(Run({})) == ("", "not measured")
+
+
+def test_latency_goals_compare_the_daemon_with_the_raw_client_and_not_the_other_way_round():
+    from benchmarks.goals import GOALS, Run
+
+    table = _table(compared="p50_ms", **{"esmd, inline": [0.3], "raw blocking long poll": [0.2]})
+    text, verdict = next(goal for goal in GOALS if goal.number == "G5").verdict(Run({"latency": table}))
+    assert (text, verdict) == ("1.50 x", "reached")
+
+
+def test_all_twenty_goals_are_there():
+    from benchmarks.goals import GOALS
+
+    numbers = {int(goal.number[1:].rstrip("b")) for goal in GOALS}
+    assert numbers == set(range(1, 21))
+
+
+def test_every_goal_names_rows_that_a_scenario_has():
+    from benchmarks.goals import GOALS, Run
+    from benchmarks.scenarios import scenarios
+
+    asked = []
+
+    class Recorder(Run):
+        def times(self, scenario, row, *, to=None, figure=None):
+            asked.append((scenario, {row} | ({to} if to else set())))
+            return super().times(scenario, row, to=to, figure=figure)
+
+        def value(self, scenario, row, figure):
+            asked.append((scenario, {row}))
+            return super().value(scenario, row, figure)
+
+    for goal in GOALS:
+        goal.verdict(Recorder({}))
+    rows = {scenario.name: {row.subject.name for row in scenario.rows} for scenario in scenarios()}
+    assert asked
+    assert [(scenario, names) for scenario, names in asked if not names <= rows[scenario]] == []
+
+
+def test_every_check_of_the_guard_has_rows_and_a_committed_share():
+    from benchmarks.guard import CHECKS, COMMITTED
+    from benchmarks.scenarios import scenarios
+
+    rows = {scenario.name: {row.subject.name for row in scenario.rows} for scenario in scenarios()}
+    assert all({check.daemon, check.floor} <= rows[check.scenario] for check in CHECKS)
+    assert set(json.loads(COMMITTED.read_text())) == {check.name for check in CHECKS}
+
+
+@pytest.mark.parametrize(
+    ("shares", "lost"),
+    [
+        ([[0.50, 0.51]], False),
+        ([[0.43, 0.43]], False),  # 14 % less
+        ([[0.40, 0.40], [0.40, 0.40]], True),
+        ([[0.10, 0.40], [0.50, 0.50]], False),  # one bad moment: the second look says otherwise
+    ],
+)
+def test_the_guard_fails_on_fifteen_percent_less_and_looks_twice(shares, lost):
+    from benchmarks.guard import judge
+
+    class Check:
+        def rounds(self, _count):
+            return list(shares.pop(0))
+
+    assert judge(Check(), 0.50)[1] is lost
+    assert shares == []
+
+
+def test_a_profile_counts_the_innermost_line_of_the_daemon_on_the_loops_thread_only():
+    from benchmarks.hotspots import read_raw
+
+    loop = "run_to_exit (esmd/cli/launch.py:171);Runner.run (asyncio/runners.py:118)"
+    profile = read_raw(
+        "\n".join(
+            [
+                f"{loop};encode (esmd/mappings/events.py:91);dumps (json/__init__.py:231) 6",
+                f"{loop};Lane.ask (esmd/pollers/wire_clients.py:9) 2",
+                f"{loop};BotoSqs.receive (esmd/pollers/sqs.py:3);call (aiobotocore/client.py:4) 3",
+                f"{loop};select (selectors.py:468) 4",
+                "Thread.run (threading.py:982);_worker (concurrent/futures/thread.py:81) 100",
+            ]
+        )
+    )
+    assert profile.lines == {
+        "esmd/mappings/events.py:91 encode": 6,
+        "esmd/pollers/wire_clients.py:9 Lane.ask": 2,
+        "the loop: select": 4,
+    }
+    assert (profile.client, profile.wire, profile.total) == (3, 2, 15)
+
+
+def test_configurations_are_valid(tmp_path):
+    from benchmarks.scenarios import scenarios
+    from benchmarks.subjects import Place
+    from esmd.config.loader import load
+
+    place = Place(url="http://127.0.0.1:1", folder=tmp_path, tally=tmp_path / "tally")
+    ours = [row for each in scenarios() for row in each.rows if row.subject.drains]
+    assert len(ours) > 10
+    for row in ours:
+        row.subject.command(place)
+        loaded = load([tmp_path / "esmd.yaml"], environ={"HOME": str(tmp_path)})
+        assert loaded.config is not None, [row.subject.name, *map(str, loaded.diagnostics)]
+
+
+def test_nothing_of_the_benchmarks_shadows_the_standard_library():
+    modules = {path.stem for path in (_ROOT / "benchmarks").glob("*.py")} - {"__init__", "__main__"}
+    assert modules & set(sys.stdlib_module_names) == set()
+    assert importlib.util.find_spec("profile") is not None
