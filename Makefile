@@ -7,6 +7,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 ARGS ?=
+# Tests run side by side, a file at a time: they wait more than they work.
+SIDE_BY_SIDE ?= -n 3 --dist loadfile
 
 .PHONY: help
 help: ## Show this list
@@ -30,11 +32,11 @@ run: $(READY) ## Show mappings at work, on an AWS of their own (Ctrl-C ends it)
 
 .PHONY: test
 test: $(READY) servers check ## Check the code and run every test but the slow ones
-	@$(BIN)/pytest -m "not slow" $(ARGS)
+	@$(BIN)/pytest -m "not slow" $(SIDE_BY_SIDE) $(ARGS)
 
 .PHONY: test-fast
 test-fast: $(READY) ## Run the quick tests only: no servers
-	@$(BIN)/pytest -m "not server and not slow" $(ARGS)
+	@$(BIN)/pytest -m "not server and not slow" $(SIDE_BY_SIDE) $(ARGS)
 
 .PHONY: test-slow
 test-slow: $(READY) servers ## Run the slow tests: large runs, many kills

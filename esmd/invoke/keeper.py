@@ -16,6 +16,8 @@ import signal
 import subprocess
 import sys
 
+_DEAF_TO = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
 _CLOSE_SECONDS = 5.0
 """How long the end of the daemon may wait for the keeper's."""
 
@@ -56,13 +58,18 @@ class _Keeper:
             self._start()
 
     def _start(self) -> None:
-        self._process = subprocess.Popen(  # noqa: S603  our own interpreter and file
-            [sys.executable, "-I", "-S", __file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        # Only the lifeline counts: the keeper is born with these blocked, so that there is no moment before.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _DEAF_TO)
+        try:
+            self._process = subprocess.Popen(  # noqa: S603  our own interpreter and file
+                [sys.executable, "-I", "-S", __file__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.set_blocking(self._lifeline, False)
         os.write(self._lifeline, "".join(f"+{group}\n" for group in self._groups).encode())
 
@@ -103,8 +110,6 @@ def forget(group: int) -> None:
 
 def main() -> None:
     """Keep books until the lifeline closes, then kill what still lives."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # only the lifeline counts
     groups: set[int] = set()
     for line in sys.stdin:
         (groups.add if line.startswith("+") else groups.discard)(int(line[1:]))
