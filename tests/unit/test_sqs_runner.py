@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from esmd.mappings.outcomes import Throttled, Unreachable
+from esmd.mappings.outcomes import FunctionError, Success, Throttled, Unreachable
 from esmd.observe import mapping_events as say
 
 from support.mapping_lab import BROKEN, NO_QUEUE, mapping
@@ -173,6 +173,18 @@ async def test_a_function_that_stays_unreachable_leaves_the_message_to_its_visib
         assert lab.engine.counts("dlq").visible == 1
         assert lab.heard(say.RecordsExpired)
         assert lab.heard(say.BatchFailed) == []
+
+
+async def test_the_version_that_ran_is_named_in_the_log():
+    answers = [FunctionError("exception", "ValueError", "no", executed_version="green"), Success(b"null", "blue"), None]
+    async with mapping(lambda records: answers.pop(0), visibility=10) as lab:
+        lab.send("a")
+        await asyncio.sleep(20)
+        lab.send("b")
+        await asyncio.sleep(20)
+        [failed] = lab.heard(say.BatchFailed)
+        assert failed.executed_version == "green"
+        assert [event.executed_version for event in lab.heard(say.BatchSucceeded)] == ["blue", None]
 
 
 async def test_nothing_new_is_received_while_throttled():

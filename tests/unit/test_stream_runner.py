@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from esmd.mappings.outcomes import Throttled
+from esmd.mappings.outcomes import FunctionError, Throttled
 from esmd.observe import mapping_events as say
 from esmd.observe import stream_events as stream
 from esmd.pollers.streams import Seek
@@ -321,3 +321,15 @@ async def test_empty_pages_do_not_mean_caught_up():
         lab.put(*map(str, range(10)))
         await asyncio.sleep(30)
         assert lab.delivered == [str(n) for n in range(10)]
+
+
+async def test_the_version_that_ran_is_named_in_the_log_and_in_the_failure_record():
+    failed = FunctionError("exception", "ValueError", "no", executed_version="green")
+    async with stream_mapping(lambda records: failed, retries=0, destination=True, started=False) as lab:
+        lab.put("a")
+        lab.start()
+        await asyncio.sleep(10)
+        [event] = lab.heard(say.BatchFailed)
+        assert event.executed_version == "green"
+        [record] = lab.destination.records
+        assert record["responseContext"]["executedVersion"] == "green"
