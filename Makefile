@@ -46,6 +46,14 @@ test-slow: $(READY) servers ## Run the slow tests: large runs, many kills
 explore: $(READY) ## Let the property tests look for new examples
 	@HYPOTHESIS_PROFILE=explore $(BIN)/pytest tests/property $(ARGS)
 
+.PHONY: bench
+bench: $(READY) ## Measure against floors and peers, a quarter of an hour; writes benchmarks/RESULTS.md
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: bench-guard
+bench-guard: $(READY) ## Fail if a main scenario has lost 15 % against its floor
+	@$(BIN)/python -m benchmarks.guard $(ARGS)
+
 .PHONY: coverage
 coverage: $(READY) servers ## Run the tests and show which lines they miss
 	@$(BIN)/coverage erase
@@ -89,4 +97,4 @@ lock: ## Resolve constraints.txt anew (needs uv)
 
 .PHONY: clean
 clean: ## Remove everything that was installed or built
-	rm -rf .venv .localstack .kinesis-local build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	rm -rf .venv .localstack .kinesis-local benchmarks/.env benchmarks/.node benchmarks/build build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

@@ -84,6 +84,14 @@ def test_latency_goals_compare_the_daemon_with_the_raw_client_and_not_the_other_
     assert (text, verdict) == ("1.50 x", "reached")
 
 
+def test_a_daemon_that_is_quicker_than_a_raw_client_is_not_believed():
+    from benchmarks.goals import GOALS, Run
+
+    table = _table(compared="p50_ms", **{"esmd, inline": [0.6], "raw blocking long poll": [1.0]})
+    _, verdict = next(goal for goal in GOALS if goal.number == "G7").verdict(Run({"latency-idle": table}))
+    assert verdict.startswith("doubtful")
+
+
 def test_all_twenty_goals_are_there():
     from benchmarks.goals import GOALS
 

@@ -1,0 +1,122 @@
+"""Figures of interleaved rounds: medians, and the ratio of each row to the first one, round by round.
+
+Other work on the machine slows a whole round, so the ratio of two rows of one round says more than either figure: shown is
+the median of these ratios with its least and greatest.
+"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+UNITS = {
+    "us": "us",
+    "all_us": "us, all processes",
+    "rate": "per s",
+    "server": "fake busy",
+    "p50_ms": "p50 ms",
+    "p99_ms": "p99 ms",
+    "cpu_percent": "% of a core",
+    "memory_mb": "MB",
+    "start_s": "s",
+    "drain_s": "s",
+}
+"""Heading of each figure."""
+
+SERVER_BOUND = 0.9
+"""Where the fake was busy for more of the time than this, the row is about the fake."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Median, least and greatest of some values."""
+
+    median: float
+    least: float
+    greatest: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Of at least one value."""
+        return cls(statistics.median(values), min(values), max(values))
+
+
+@dataclass(slots=True, kw_only=True)
+class Table:
+    """What one scenario gave.
+
+    Attributes:
+        name: of the scenario.
+        title: of the table.
+        compared: the figure whose ratio is shown.
+        higher_is_better: whether more of it is better.
+        shown: the figures with a column.
+        rows: figures of each row, a dict for each round; the first row is what the others are compared with.
+        notes: rows that are left out, and why.
+    """
+
+    name: str
+    title: str
+    compared: str
+    higher_is_better: bool
+    shown: tuple[str, ...]
+    rows: dict[str, list[dict[str, float]]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, row: str, figures: dict[str, float]) -> None:
+        """One more round of a row."""
+        self.rows.setdefault(row, []).append(figures)
+
+    def figure(self, row: str, name: str) -> float | None:
+        """The median of a figure; None if it was not measured."""
+        values = [figures[name] for figures in self.rows.get(row, ())]
+        return statistics.median(values) if values else None
+
+    def ratio(self, row: str, *, to: str | None = None, figure: str | None = None) -> Spread | None:
+        """How many times worse than `to` (the first row) a row is; None if either was not measured."""
+        name = figure or self.compared
+        base = self.rows.get(to or next(iter(self.rows), ""), ())
+        pairs = [(mine[name], theirs[name]) for mine, theirs in zip(self.rows.get(row, ()), base, strict=False)]
+        if self.higher_is_better and figure is None:
+            pairs = [(theirs, mine) for mine, theirs in pairs]
+        ratios = [mine / theirs for mine, theirs in pairs if theirs]
+        return Spread.of(ratios) if ratios else None
+
+    def markdown(self) -> str:
+        """The table as text."""
+        lines = [f"### {self.name}: {self.title}", ""]
+        if self.rows:
+            heads = ["", *(UNITS[name] for name in self.shown), "x first row (least to greatest)"]
+            lines += [_line(heads), _line(["---"] * len(heads))]
+            lines += [_line(self._cells(row)) for row in self.rows]
+            lines.append("")
+        lines += [f"- {note}" for note in self.notes]
+        return "\n".join(lines).rstrip() + "\n"
+
+    def _cells(self, row: str) -> list[str]:
+        cells = [row]
+        for name in self.shown:
+            value = self.figure(row, name)
+            cells.append("" if value is None else _shown(name, value))
+        ratio = self.ratio(row)
+        first = row == next(iter(self.rows))
+        cells.append(
+            "1" if first else "" if ratio is None else f"{ratio.median:.2f} ({ratio.least:.2f} to {ratio.greatest:.2f})"
+        )
+        return cells
+
+
+def _shown(name: str, value: float) -> str:
+    if name == "server":
+        return f"{value:.0%}" + (" (server-bound)" if value > SERVER_BOUND else "")
+    if name == "rate":
+        return f"{value:,.0f}"
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
