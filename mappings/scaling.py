@@ -1,6 +1,6 @@
 """How many batches of an SQS mapping may be under way, and how many receives at once [specification A.3, A.4].
 
-Concurrency (batches from receive to delete):
+Concurrency (batches from their receive until their handler has answered):
 
 | what happened                         | concurrency                                                        |
 |---------------------------------------|--------------------------------------------------------------------|

@@ -28,7 +28,7 @@ from esmd.sqs.saying import say_delete_failures, say_visibility_failures
 from esmd.waiting import stopped_before
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from esmd.function import Function
     from esmd.mappings.outcomes import Outcome
@@ -75,10 +75,25 @@ class Ended:
     visible_at: float = float("-inf")
 
 
+def nothing() -> None:
+    """Do nothing."""
+
+
 class SqsBatch:
     """One batch on its way; `run` it once."""
 
-    def __init__(self, around: Surroundings, batch: Batch, queue: Queue) -> None:
+    def __init__(
+        self, around: Surroundings, batch: Batch, queue: Queue, *, on_settled: Callable[[], None] = nothing
+    ) -> None:
+        """One batch.
+
+        Args:
+            around: what the mapping's batches share.
+            batch: the records.
+            queue: where they came from.
+            on_settled: called when it is decided what becomes of them; deletes may still be under way then.
+        """
+        self._on_settled = on_settled
         self._around = around
         self._batch = batch
         self._queue = queue
@@ -153,6 +168,7 @@ class SqsBatch:
         delays = self._retry_delays(verdict.kept)
         visible_at = self._say_outcome(verdict, duration, delays, version)
         around.heartbeat.let_go(verdict.kept)
+        self._on_settled()
         if delays:
             await self._delay_retries(verdict.kept, delays)
         failures = await asyncio.shield(deleting)

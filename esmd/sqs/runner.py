@@ -27,7 +27,7 @@ from esmd.pollers.deletes import DeleteGatherer
 from esmd.pollers.errors import Kind, SourceError
 from esmd.pollers.sqs import MAX_RECEIVE
 from esmd.pollers.visibility import change_visibility
-from esmd.sqs.batch import IDS_SHOWN, SqsBatch, Surroundings
+from esmd.sqs.batch import IDS_SHOWN, SqsBatch, Surroundings, nothing
 from esmd.sqs.heartbeat import Heartbeat
 from esmd.sqs.intake import Intake, Unmatched
 from esmd.sqs.lookup import QueueLookup
@@ -94,6 +94,7 @@ class SqsRunner:
         self._asked = 0
         self._reserved = 0
         self._running = 0
+        self._finishing = 0
         self._starting = 0
         self._last_activity = self._loop.time()
         self._visible_at = -math.inf
@@ -105,8 +106,8 @@ class SqsRunner:
 
     @property
     def in_flight(self) -> int:
-        """Batches under way, those waiting for a place included."""
-        return self._running + len(self._ready)
+        """Batches under way, those waiting for a place included, and those whose deletes are not done."""
+        return self._running + self._finishing + len(self._ready)
 
     @property
     def pollers(self) -> int:
@@ -157,7 +158,7 @@ class SqsRunner:
         while self._ready:
             waiting += [record for batch in self._ready.popleft() for record in batch.records]
         await self._give_back(waiting)
-        while self._receives or self._running:
+        while self._receives or self._running or self._finishing:
             self._wake.clear()
             await self._wake.wait()
         if self._beating is not None:
@@ -191,7 +192,10 @@ class SqsRunner:
     def _askable(self) -> int:
         """How many messages a further receive may ask for, so that all of them could be started."""
         settings = self._settings
-        free = self._scaling.concurrency - self.in_flight
+        concurrency = self._scaling.concurrency
+        # As on AWS it is invocations that are limited. Deletes may lag behind by as many batches, and not by more.
+        lagging = max(0, self._finishing - concurrency)
+        free = concurrency - self._running - len(self._ready) - lagging
         if settings.window:
             if self._function.room <= self._starting:
                 return 0
@@ -315,17 +319,32 @@ class SqsRunner:
         queue = self._lookup.queue
         assert queue is not None  # noqa: S101 - batches come from a receive, which needs the queue
         held_back: set[str | None] = set()
+        settled = False
+
+        def on_settled() -> None:
+            """The last invocation of the chain is over: what is left to do holds nobody up."""
+            nonlocal settled
+            settled = True
+            self._running -= 1
+            self._finishing += 1
+            self._wake.set()
+
         try:
             for number, batch in enumerate(chain):
                 records = [r for r in batch.records if r.ordering_key not in held_back] if number else batch.records
                 if not records:
                     continue
-                ended = await SqsBatch(self._around, Batch(records, batch.cut), queue).run()
+                is_last = number == len(chain) - 1
+                whole = Batch(records, batch.cut)
+                ended = await SqsBatch(self._around, whole, queue, on_settled=on_settled if is_last else nothing).run()
                 held_back.update(record.ordering_key for record in (*ended.kept, *ended.never_started))
                 self._visible_at = max(self._visible_at, ended.visible_at)
                 await self._give_back(ended.never_started)
         finally:
-            self._running -= 1
+            if settled:
+                self._finishing -= 1
+            else:
+                self._running -= 1
             self._last_activity = self._loop.time()
             self._batcher.invocation_ended(self._last_activity)
             self._wake.set()

@@ -32,7 +32,10 @@ BROKEN = Failure(Kind.BACK_OFF, "ServiceUnavailable", "try later")
 
 
 class MemorySqs:
-    """`SqsApi` on an engine. `fail` makes the next calls of an operation raise; `latency` is a round trip."""
+    """`SqsApi` on an engine. `fail` makes the next calls of an operation raise; `latency` is a round trip.
+
+    `delete_latency` is what a delete takes on top of that.
+    """
 
     def __init__(self, engine: QueueEngine, name: str) -> None:
         self._engine = engine
@@ -40,6 +43,7 @@ class MemorySqs:
         self.fail: dict[str, list[Failure]] = {"look_up": [], "receive": [], "delete": [], "change_visibility": []}
         self.fail_entries: list[Failure] = []
         self.latency = 0.0
+        self.delete_latency = 0.0
         self.calls: list[tuple[str, Any]] = []
         self.receiving = 0
 
@@ -78,6 +82,7 @@ class MemorySqs:
 
     async def delete(self, queue: Queue, handles: Sequence[str]) -> list[EntryFailure]:
         await self._called("delete", list(handles))
+        await asyncio.sleep(self.delete_latency)
         return self._each(handles, lambda handle: self._engine.delete(queue.url, handle))
 
     async def change_visibility(self, queue: Queue, timeouts: Mapping[str, int]) -> list[EntryFailure]:

@@ -153,6 +153,30 @@ async def test_an_idle_mapping_polls_with_one_long_poll():
         assert len(receives) in {10, 11}
 
 
+async def test_deletes_that_lag_behind_hold_up_as_many_batches_again_and_no_more():
+    async with mapping(maximum_concurrency=5, duration=0.1, visibility=1000) as lab:
+        lab.api.delete_latency = 300
+        lab.send(*map(str, range(300)))
+        await asyncio.sleep(100)
+        received = sum(len(batch) for batch in lab.invoker.events)
+        assert received == 2 * 5 * 10
+        assert lab.runner.in_flight == 10
+        await asyncio.sleep(250)
+        assert sum(len(batch) for batch in lab.invoker.events) > received
+        lab.api.delete_latency = 0
+
+
+async def test_a_drain_waits_for_the_deletes_that_lag_behind():
+    async with mapping(visibility=1000, duration=0.1) as lab:
+        lab.api.delete_latency = 20
+        lab.send("a")
+        await asyncio.sleep(5)
+        assert (lab.runner.in_flight, lab.counts.inflight) == (1, 1)
+        lab.stop.set()
+        await lab.task
+        assert lab.counts.inflight == 0
+
+
 # --- throttles and unreachable functions
 
 
