@@ -14,7 +14,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import threading
 from typing import TYPE_CHECKING, Any
 
 from esmd.observe import daemon_events as say
@@ -62,22 +64,24 @@ class Reporter:
                     self._tell(Line(number, event.name, merge_context(None, "", fields)))
 
     def capture_stdlib(self) -> None:
-        """Send what libraries and inline handlers log the same way."""
+        """Send what libraries and inline handlers log the same way. Inside the running loop."""
         root = logging.getLogger()
         for old in list(root.handlers):
             root.removeHandler(old)
-        root.addHandler(_Records(self._tell))
+        root.addHandler(_Records(self._tell, asyncio.get_running_loop()))
         root.setLevel(self._level)
         hush_libraries(self._level)
         logging.captureWarnings(capture=True)
 
 
 class _Records(logging.Handler):
-    """Turns records into lines."""
+    """Turns records into lines, also those of handlers on threads: only the loop's own may tell the parent."""
 
-    def __init__(self, tell: Callable[[Message], None]) -> None:
+    def __init__(self, tell: Callable[[Message], None], loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
         self._tell = tell
+        self._loop = loop
+        self._thread = threading.get_ident()
         self._formatter = logging.Formatter()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -88,6 +92,10 @@ class _Records(logging.Handler):
                 fields["exception"] = self._formatter.formatException(record.exc_info)
             if record.stack_info:
                 fields["stack"] = record.stack_info
-            self._tell(Line(record.levelno, record.getMessage(), fields))
+            line = Line(record.levelno, record.getMessage(), fields)
+            if threading.get_ident() == self._thread:
+                self._tell(line)
+            else:
+                self._loop.call_soon_threadsafe(self._tell, line)
         except Exception:  # noqa: BLE001 - what a handler logs must not break it; logging says how
             self.handleError(record)

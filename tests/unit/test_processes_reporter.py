@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -85,7 +87,7 @@ def root() -> Iterator[logging.Logger]:
     logging.captureWarnings(capture=False)
 
 
-def test_records_of_pythons_logging_are_lines_too(root: logging.Logger) -> None:
+async def test_records_of_pythons_logging_are_lines_too(root: logging.Logger) -> None:
     sent: list[Any] = []
     reporter(sent, "warning").capture_stdlib()
     shop = logging.getLogger("shop")
@@ -99,3 +101,11 @@ def test_records_of_pythons_logging_are_lines_too(root: logging.Logger) -> None:
     assert [(line.level, line.event) for line in sent] == [(logging.WARNING, "sold 3"), (logging.ERROR, "failed")]
     assert sent[0].fields == {"logger": "shop", "mapping": "orders"}
     assert "KeyError: 'gone'" in sent[1].fields["exception"]
+
+
+async def test_what_a_handler_logs_on_its_thread_is_told_on_the_loops(root: logging.Logger) -> None:
+    told_on: list[int] = []
+    Reporter(lambda _: told_on.append(threading.get_ident()), level="info", unavailable=dict).capture_stdlib()
+    await asyncio.to_thread(logging.getLogger("shop").warning, "sold %d", 3)
+    await asyncio.sleep(0)
+    assert told_on == [threading.get_ident()]
