@@ -10,6 +10,7 @@ import argparse
 import datetime as dt
 import os
 import platform
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -65,7 +66,22 @@ def machine() -> str:
     )
 
 
-def document(tables: list[Table], command: str, took: float) -> str:
+def revision() -> str:
+    """Which tree was measured: the commit, and whether it has been changed since."""
+    try:
+        seen = subprocess.run(
+            ["git", "describe", "--always", "--dirty=, with changes"],
+            cwd=RESULTS.parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return seen.stdout.strip()
+
+
+def document(tables: list[Table], command: str, took: float, tree: str) -> str:
     """RESULTS.md."""
     run = goals.Run({table.name: table for table in tables})
     today = dt.datetime.now(dt.UTC).date()
@@ -74,6 +90,7 @@ def document(tables: list[Table], command: str, took: float) -> str:
             "# Results of the benchmarks",
             "",
             f"Made by `{command}` on {today}, in {took / 60:.0f} minutes, on {machine()}.",
+            f"The tree: {tree}.",
             "",
             "How to read them, and how to make them: [README.md](README.md). Compare ratios, not figures: other work on the",
             "machine moves all figures of a round together.",
@@ -97,7 +114,7 @@ def main() -> None:
     parser.add_argument("--long", action="store_true", help="pauses of a minute where ten seconds stand for it")
     options = parser.parse_args()
     tools.install()
-    began = time.monotonic()
+    began, tree = time.monotonic(), revision()
     tables = []
     for scenario in scenarios(long=options.long):
         if not options.only or scenario.name in options.only:
@@ -106,7 +123,9 @@ def main() -> None:
     print(goals.markdown(goals.Run({table.name: table for table in tables})))
     if not options.only:
         command = " ".join(["make bench", *([f'ARGS="{" ".join(sys.argv[1:])}"'] if sys.argv[1:] else [])])
-        RESULTS.write_text(document(tables, command, time.monotonic() - began))
+        if revision() != tree:
+            tree = f"{tree}, and it changed during the run"
+        RESULTS.write_text(document(tables, command, time.monotonic() - began, tree))
         print(f"written to {RESULTS}")
 
 
