@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from esmd.config.binding import spellings_of
@@ -21,28 +20,12 @@ from esmd.config.function_schema import (
     PythonFunction,
     RoutedFunction,
 )
+from esmd.config.validation import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from esmd.config.files import Section
     from esmd.config.function_schema import AnyFunction
     from esmd.config.report import Report
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """A form of function.
-
-    Attributes:
-        model: its settings.
-        foreign: settings of other forms, by lower-case name without underscores, each with the sentence that says so.
-        stand_ins: take the place of required settings that are wrong, so that the others can still be judged.
-    """
-
-    model: type[AnyFunction]
-    foreign: Mapping[str, str]
-    stand_ins: Mapping[str, Any]
 
 
 _WHAT: dict[type[AnyFunction], str] = {
@@ -73,20 +56,20 @@ def _plain(name: str) -> str:
     return name.replace("_", "").lower()
 
 
-def _form(model: type[AnyFunction]) -> Form:
+def _form(model: type[AnyFunction]) -> Kind[AnyFunction]:
     own = {_plain(name) for name in spellings_of(model)}
     foreign = {
         _plain(name): f"has no effect here: {_WHAT[model]} has no such setting, {_WHAT[other]} has"
         for other in reversed(_WHAT)  # of several that have it, the first is named
         for name in spellings_of(other)
     }
-    return Form(model, {name: text for name, text in foreign.items() if name not in own}, _STAND_INS[model])
+    return Kind(model, {name: text for name, text in foreign.items() if name not in own}, _STAND_INS[model])
 
 
 _FORMS = {model: _form(model) for model in _WHAT}
 
 
-def form_of(section: Section, report: Report) -> Form | None:
+def form_of(section: Section, report: Report) -> Kind[AnyFunction] | None:
     """The form of the function in a section, by the table above; None where that is an error, which is reported."""
     entries = section.node.entries if isinstance(section.node, Table) else ()
     keys = [key for key, _ in entries if key.text in _KEYS]

@@ -11,12 +11,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from esmd.config.binding import Unreadable, spellings_of, text_of
 from esmd.config.document import Scalar, Table
 from esmd.config.schema import AnyMapping, DynamoDbMapping, KinesisMapping, SqsMapping
+from esmd.config.validation import Kind
 from esmd.config.values import service_of, unsupported_source
 
 if TYPE_CHECKING:
@@ -66,26 +66,11 @@ _MISNAMED = {
 """SAM's names for the ARN, where they stand for the wrong kind."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of mapping.
-
-    Attributes:
-        model: its settings.
-        foreign: settings of other kinds, by lower-case name without underscores, each with the sentence that says so.
-        stand_ins: take the place of required settings that are wrong, so that the others can still be judged.
-    """
-
-    model: type[AnyMapping]
-    foreign: Mapping[str, str]
-    stand_ins: Mapping[str, Any]
-
-
 def _foreign(names: tuple[str, ...], owners: str, here: str) -> dict[str, str]:
     return dict.fromkeys(names, f"belongs to {owners}: {here} mapping has no such setting")
 
 
-def _stream_kind(model: type[AnyMapping], here: str, arn: str, more: Mapping[str, str]) -> Kind:
+def _stream_kind(model: type[AnyMapping], here: str, arn: str, more: Mapping[str, str]) -> Kind[AnyMapping]:
     foreign = {
         **_foreign(_SQS_SETTINGS, "SQS mappings", here),
         **_foreign(_OTHER_SETTINGS, "Kafka, Amazon MQ or DocumentDB mappings", here),
@@ -97,7 +82,7 @@ def _stream_kind(model: type[AnyMapping], here: str, arn: str, more: Mapping[str
     return Kind(model, foreign, stand_ins)
 
 
-_SQS = Kind(
+_SQS: Kind[AnyMapping] = Kind(
     SqsMapping,
     {
         **_foreign(_STREAM_SETTINGS, "stream mappings (Kinesis, DynamoDB Streams)", "an SQS"),
@@ -107,7 +92,7 @@ _SQS = Kind(
     {"event_source_arn": "arn:aws:sqs:us-east-1:000000000000:stand-in", "function_name": "stand-in"},
 )
 
-_KINDS = {
+_KINDS: dict[str, Kind[AnyMapping]] = {
     "sqs": _SQS,
     "kinesis": _stream_kind(
         KinesisMapping, "a Kinesis", "arn:aws:kinesis:us-east-1:000000000000:stream/stand-in", more={}
@@ -125,7 +110,7 @@ _ARN_NAMES = frozenset(
 )
 
 
-def kind_of(section: Section, report: Report) -> Kind | None:
+def kind_of(section: Section, report: Report) -> Kind[AnyMapping] | None:
     """The kind of the mapping in a section, by the table above; None where that is an error, which is reported."""
     entries = section.node.entries if isinstance(section.node, Table) else ()
     for key, node in entries:

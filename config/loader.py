@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from esmd.config.binding import Unreadable, bind, described, plain, suggestion
 from esmd.config.files import Contents, Section, read_files
@@ -26,7 +26,7 @@ from esmd.config.schema import (
     StateSettings,
     StreamMapping,
 )
-from esmd.config.validation import Validated, report_findings, validate
+from esmd.config.validation import Kind, Validated, report_findings, validate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from esmd.config.fields import Settings
     from esmd.config.schema import AnyFunction, AnyMapping
+
+_Model = TypeVar("_Model", bound="Settings")
 
 _FUNCTION_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MAPPING_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -124,12 +126,9 @@ def _function(section: Section, report: Report) -> Validated[AnyFunction] | None
     form = form_of(section, report)
     if form is None:
         return None
-    bound = bind(section.node, form.model, section.place, section.source, foreign=form.foreign)
-    bound.data["directory"] = section.directory
-    context = {"directory": section.directory}
-    checked = validate(form.model, bound, report, context=context, stand_ins=form.stand_ins)
+    checked = _checked(section, form, report, directory=section.directory)
     if checked:
-        report_findings(function_findings(checked.model, wrong=checked.wrong), bound, report)
+        report_findings(function_findings(checked.model, wrong=checked.wrong), checked.bound, report)
     return checked
 
 
@@ -140,13 +139,18 @@ def _mapping(section: Section, report: Report) -> Validated[AnyMapping] | None:
     kind = kind_of(section, report)
     if kind is None:
         return None
-    bound = bind(section.node, kind.model, section.place, section.source, foreign=kind.foreign)
-    bound.data["name"] = name
-    context = {"directory": section.directory}
-    checked = validate(kind.model, bound, report, context=context, stand_ins=kind.stand_ins)
+    checked = _checked(section, kind, report, name=name)
     if checked:
-        report_findings(mapping_findings(checked.model, wrong=checked.wrong), bound, report)
+        report_findings(mapping_findings(checked.model, wrong=checked.wrong), checked.bound, report)
     return checked
+
+
+def _checked(section: Section, kind: Kind[_Model], report: Report, **injected: Any) -> Validated[_Model] | None:
+    """What a section says, as far as it can be read; `injected` is what the loader knows of it."""
+    bound = bind(section.node, kind.model, section.place, section.source, foreign=kind.foreign)
+    bound.data.update(injected)
+    context = {"directory": section.directory}
+    return validate(kind.model, bound, report, context=context, stand_ins=kind.stand_ins)
 
 
 def _registered(contents: Contents, mappings: Mapping[str, Validated[AnyMapping]], report: Report) -> None:

@@ -53,6 +53,21 @@ class Validated(Generic[_Model]):
     bound: Bound
 
 
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[_Model]):
+    """What a section may describe, where there are several kinds of it.
+
+    Attributes:
+        model: its settings.
+        foreign: settings of other kinds, by lower-case name without underscores, each with the sentence that says so.
+        stand_ins: take the place of required settings that are wrong, so that the others can still be judged.
+    """
+
+    model: type[_Model]
+    foreign: Mapping[str, str]
+    stand_ins: Mapping[str, Any]
+
+
 def validate(
     model: type[_Model],
     bound: Bound,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import PydanticSerializationError, to_json
@@ -39,23 +40,16 @@ _ATTRIBUTE_ORDER = (
 )
 
 
-_PLAIN = re.compile(r"[A-Za-z0-9+/=_.:!#$%*,;?@^~ -]*", re.ASCII).fullmatch
+is_plain = re.compile(r"[A-Za-z0-9+/=_.:!#$%*,;?@^~ -]*", re.ASCII).fullmatch
 """Text that is its own JSON."""
 
 
-class _Orders(dict[tuple[str, ...], "tuple[str, ...] | None"]):
+@lru_cache(maxsize=1000)
+def _order(names: tuple[str, ...]) -> tuple[str, ...] | None:
     """For the names of a message's attributes, as they came, their order in the event; None if one is unknown."""
-
-    def __missing__(self, names: tuple[str, ...]) -> tuple[str, ...] | None:
-        known = set(names) <= set(_ATTRIBUTE_ORDER)
-        order = tuple(name for name in _ATTRIBUTE_ORDER if name in names) if known else None
-        if len(self) < _MOST_ORDERS:
-            self[names] = order
-        return order
-
-
-_MOST_ORDERS = 1000
-_orders = _Orders()
+    if not set(names) <= set(_ATTRIBUTE_ORDER):
+        return None
+    return tuple(name for name in _ATTRIBUTE_ORDER if name in names)
 
 
 def sqs_record(message: Mapping[str, Any], *, queue_arn: str, region: str, windowed: bool) -> dict[str, Any]:
@@ -109,12 +103,12 @@ class SqsText:
         """The message's element of `Records` as JSON. What is not usual about it goes the plain way."""
         try:
             given = message["Attributes"]
-            order = _orders[tuple(given)]
+            order = _order(tuple(given))
             if order is None or message.get("MessageAttributes") or message.get("MD5OfMessageAttributes") is not None:
                 return self._plainly(message)
             message_id, handle, md5 = message["MessageId"], message["ReceiptHandle"], message["MD5OfBody"]
             values = [given[name] for name in order]
-            if not _PLAIN(f"{message_id}{handle}{md5}{''.join(values)}"):
+            if not is_plain(f"{message_id}{handle}{md5}{''.join(values)}"):
                 return self._plainly(message)
             body = message["Body"]
             if type(body) is not str:

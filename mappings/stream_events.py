@@ -11,21 +11,17 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Context, Decimal, DecimalException
 from typing import TYPE_CHECKING, Any
 
-from esmd.mappings.events import encode, join
+from esmd.mappings.events import encode, is_plain, join
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from esmd.mappings.records import Record
-
-_PLAIN = re.compile(r"[A-Za-z0-9+/=_.:-]*").fullmatch
-"""Text that is its own JSON."""
 
 _EXACT = 1e12
 """Below it, milliseconds are whole numbers that a float holds exactly; it is the year 33658."""
@@ -113,8 +109,8 @@ class KinesisText:
         """
         number, key, data = raw["SequenceNumber"], raw["PartitionKey"], raw["Data"]
         # Nothing that base64 is made of has to be escaped, nor most keys; whatever else there may be is.
-        key = f'"{key}"' if _PLAIN(key) else _text(key)
-        data = f'"{data}"' if type(data) is str and _PLAIN(data) else _text(_base64(data))
+        key = f'"{key}"' if is_plain(key) else _text(key)
+        data = f'"{data}"' if type(data) is str and is_plain(data) else _text(_base64(data))
         if arrived_at != self._time:
             self._time, self._time_text = arrived_at, repr(arrived_at)
         return (

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from esmd.pollers.errors import Failure, Kind, SourceError
 from esmd.pollers.streams import (
     TRIM_HORIZON,
+    BotoStream,
     Page,
     Place,
     Seek,
@@ -48,14 +49,13 @@ LATEST_LABEL = "latest"
 _FROM = "from:"
 
 
-class BotoDynamoStreams:
+class BotoDynamoStreams(BotoStream):
     """`StreamApi` of a DynamoDB table's stream."""
 
+    service = "dynamodbstreams"
+
     def __init__(self, clients: StreamClients, *, stream_arn: str, region: str) -> None:
-        self._clients = clients
-        self._arn = stream_arn
-        self._region = region
-        self._one_client: Any = None
+        super().__init__(clients, stream_arn=stream_arn, region=region)
         table, _, label = stream_arn.partition("/stream/")
         self._table = table if label == LATEST_LABEL else None
 
@@ -140,21 +140,6 @@ class BotoDynamoStreams:
             if not records and following:
                 following = prefix + following
         return Page(records, following)
-
-    async def _get_shard_iterator(self, request: dict[str, Any]) -> Mapping[str, Any]:
-        client = await self._client()
-        answer: Mapping[str, Any] = await client.get_shard_iterator(**request)
-        return answer
-
-    async def _get_records(self, request: dict[str, Any]) -> Mapping[str, Any]:
-        client = await self._client()
-        answer: Mapping[str, Any] = await client.get_records(**request)
-        return answer
-
-    async def _client(self) -> Any:
-        if self._one_client is None:
-            self._one_client, _ = await self._clients.client("dynamodbstreams", self._region, raw=True)
-        return self._one_client
 
 
 def _taken_apart(iterator: str) -> tuple[str, float | None, str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from esmd.pollers.errors import SourceError
 from esmd.pollers.streams import (
+    BotoStream,
     Page,
     Seek,
     Shard,
@@ -19,15 +20,13 @@ from esmd.pollers.streams import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from esmd.pollers.streams import StreamClients
 
 LIST_PAGE = 1000
 """Most shards in one answer of ListShards, and its default."""
 
 
-class BotoKinesis:
+class BotoKinesis(BotoStream):
     """`StreamApi` of a Kinesis stream.
 
     Calls name the stream by ARN and by name: AWS wants the ARN, older emulators only know the name.
@@ -36,12 +35,11 @@ class BotoKinesis:
     that starts within a second may so get records from that second's beginning.
     """
 
+    service = "kinesis"
+
     def __init__(self, clients: StreamClients, *, stream_arn: str, region: str) -> None:
-        self._clients = clients
-        self._arn = stream_arn
-        self._region = region
+        super().__init__(clients, stream_arn=stream_arn, region=region)
         self._named = {"StreamARN": stream_arn, "StreamName": stream_arn.partition("/")[2]}
-        self._one_client: Any = None
 
     async def describe(self) -> StreamInfo:
         """See `StreamApi.describe`."""
@@ -125,18 +123,3 @@ class BotoKinesis:
                 for child in answer.get("ChildShards") or ()
             ),
         )
-
-    async def _get_shard_iterator(self, request: dict[str, Any]) -> Mapping[str, Any]:
-        client = await self._client()
-        answer: Mapping[str, Any] = await client.get_shard_iterator(**request)
-        return answer
-
-    async def _get_records(self, request: dict[str, Any]) -> Mapping[str, Any]:
-        client = await self._client()
-        answer: Mapping[str, Any] = await client.get_records(**request)
-        return answer
-
-    async def _client(self) -> Any:
-        if self._one_client is None:
-            self._one_client, _ = await self._clients.client("kinesis", self._region, raw=True)
-        return self._one_client

@@ -27,7 +27,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from esmd.pollers.errors import Failure, Kind, SourceError, classify
 
@@ -187,6 +187,40 @@ class StreamClients(Protocol):
     async def client(self, service: str, region: str | None, *, raw: bool) -> tuple[Any, Any]:
         """The shared client of a service, and what it connects to."""
         ...
+
+
+class BotoStream:
+    """A stream and the frequent calls on it, which both services have in the same words.
+
+    Args:
+        clients: where the client comes from.
+        stream_arn: of the stream.
+        region: of the stream.
+    """
+
+    service: ClassVar[str]
+    """botocore's name."""
+
+    def __init__(self, clients: StreamClients, *, stream_arn: str, region: str) -> None:
+        self._clients = clients
+        self._arn = stream_arn
+        self._region = region
+        self._one_client: Any = None
+
+    async def _get_shard_iterator(self, request: dict[str, Any]) -> Mapping[str, Any]:
+        client = await self._client()
+        answer: Mapping[str, Any] = await client.get_shard_iterator(**request)
+        return answer
+
+    async def _get_records(self, request: dict[str, Any]) -> Mapping[str, Any]:
+        client = await self._client()
+        answer: Mapping[str, Any] = await client.get_records(**request)
+        return answer
+
+    async def _client(self) -> Any:
+        if self._one_client is None:
+            self._one_client, _ = await self._clients.client(self.service, self._region, raw=True)
+        return self._one_client
 
 
 def stream_failure(error: BaseException, call: Call, *, stream_arn: str, position: Seek | None = None) -> SourceError:

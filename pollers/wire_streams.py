@@ -5,11 +5,12 @@ Requests and pages are those of `esmd.pollers.kinesis` and `esmd.pollers.dynamod
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from esmd.mappings.events import encode
 from esmd.pollers.dynamodb import BotoDynamoStreams
 from esmd.pollers.kinesis import BotoKinesis
+from esmd.pollers.streams import BotoStream
 from esmd.pollers.wire import Target
 
 if TYPE_CHECKING:
@@ -26,8 +27,11 @@ DYNAMODB_RECORDS = Target("DynamoDBStreams_20120810.GetRecords", "1.0")
 _LISTS = ("Records", "ChildShards")
 
 
-class WireKinesis(BotoKinesis):
-    """`StreamApi` of a Kinesis stream."""
+class _WireStream(BotoStream):
+    """The frequent calls of either service, by the lane that the choice gives."""
+
+    iterator_target: ClassVar[Target]
+    records_target: ClassVar[Target]
 
     def __init__(self, clients: StreamClients, wires: WireClients, *, stream_arn: str, region: str) -> None:
         super().__init__(clients, stream_arn=stream_arn, region=region)
@@ -38,42 +42,38 @@ class WireKinesis(BotoKinesis):
         lane = self._lane or await self._find_lane()
         if not lane.is_wire:
             return await super()._get_shard_iterator(request)
-        return await lane.ask(KINESIS_ITERATOR, encode(request), lists=())
+        return await lane.ask(self.iterator_target, encode(request), lists=())
 
     async def _get_records(self, request: dict[str, Any]) -> Mapping[str, Any]:
         lane = self._lane or await self._find_lane()
         if not lane.is_wire:
             return await super()._get_records(request)
-        return await lane.ask(KINESIS_RECORDS, encode(request), lists=_LISTS)
+        return await lane.ask(self.records_target, encode(request), lists=_LISTS)
 
     async def _find_lane(self) -> Lane:
-        # Where Kinesis is depends on the stream's account: an iterator alone would not tell.
         self._lane = await self._wires.lane(
-            await self._client(), "get_records", StreamARN=self._arn, ShardIterator="unused"
+            await self._client(), "get_records", ShardIterator="unused", **self._told_apart_by()
         )
         return self._lane
 
+    def _told_apart_by(self) -> dict[str, str]:
+        """What else decides where the service is."""
+        return {}
 
-class WireDynamoStreams(BotoDynamoStreams):
+
+class WireKinesis(_WireStream, BotoKinesis):
+    """`StreamApi` of a Kinesis stream."""
+
+    iterator_target = KINESIS_ITERATOR
+    records_target = KINESIS_RECORDS
+
+    def _told_apart_by(self) -> dict[str, str]:
+        # Where Kinesis is depends on the stream's account: an iterator alone would not tell.
+        return {"StreamARN": self._arn}
+
+
+class WireDynamoStreams(_WireStream, BotoDynamoStreams):
     """`StreamApi` of a DynamoDB table's stream. Numbers and binaries stay the text they came as."""
 
-    def __init__(self, clients: StreamClients, wires: WireClients, *, stream_arn: str, region: str) -> None:
-        super().__init__(clients, stream_arn=stream_arn, region=region)
-        self._wires = wires
-        self._lane: Lane | None = None
-
-    async def _get_shard_iterator(self, request: dict[str, Any]) -> Mapping[str, Any]:
-        lane = self._lane or await self._find_lane()
-        if not lane.is_wire:
-            return await super()._get_shard_iterator(request)
-        return await lane.ask(DYNAMODB_ITERATOR, encode(request), lists=())
-
-    async def _get_records(self, request: dict[str, Any]) -> Mapping[str, Any]:
-        lane = self._lane or await self._find_lane()
-        if not lane.is_wire:
-            return await super()._get_records(request)
-        return await lane.ask(DYNAMODB_RECORDS, encode(request), lists=_LISTS)
-
-    async def _find_lane(self) -> Lane:
-        self._lane = await self._wires.lane(await self._client(), "get_records", ShardIterator="unused")
-        return self._lane
+    iterator_target = DYNAMODB_ITERATOR
+    records_target = DYNAMODB_RECORDS

@@ -21,7 +21,6 @@ import signal
 import statistics
 import sys
 import time
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -227,11 +226,12 @@ async def _invoke(
 async def _repeat(config: Config, function: Function, event: bytes, *, times: int, watch: _Stopwatch) -> bool:
     from esmd.cli.readings import readings  # noqa: PLC0415
     from esmd.observe.context import request_context  # noqa: PLC0415
+    from esmd.observe.ids import new_request_id  # noqa: PLC0415
 
     failed = 0
     durations = []
     for number in range(1, times + 1):
-        request_id = str(uuid.uuid4())
+        request_id = new_request_id()
         with (
             request_context(request_id, function=function.name),
             # An inline handler prints into our own stdout, which is for the answer alone.

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from esmd.assembly import SERVICES, Assembly, RunOptions, about, make_clients
-from esmd.cli.exits import Exit
-from esmd.cli.remote import refuse_remote_functions
+from esmd.cli.remote import RemoteRefused, endpoint_found, refuse_remote_functions
 from esmd.config import aws
 from esmd.config.schema import StreamMapping
 from esmd.functions import place_of
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from esmd.cli.exits import Exit
     from esmd.config.report import Diagnostic
     from esmd.config.schema import Config
     from esmd.function import Function
@@ -68,14 +68,9 @@ async def refuse_remote(
     if allow_remote or config.aws.allow_remote:
         return
     for service, region in sorted(_services(config)):
-        try:
-            client, connection = await clients.client(service, region)
-        except Exception as error:
-            raise _Refusal(f"cannot make a client of {service} for {region}: {error}") from error
-        # Without an endpoint of ours, a profile may still name one: ask what botocore made of it.
-        url = connection.endpoint_url or (None if _is_aws(client.meta.endpoint_url) else client.meta.endpoint_url)
+        url = await endpoint_found(service, region, clients)
         if (text := aws.remote_refusal(url)) is not None:
-            raise _Refusal(text if service == "sqs" else f"{service}: {text}")
+            raise RemoteRefused(text if service == "sqs" else f"{service}: {text}")
     names = {mapping.function_name for mapping in config.mappings.values() if mapping.enabled}
     await refuse_remote_functions(config, names, clients, environ=environ)
 
@@ -90,16 +85,6 @@ def _services(config: Config) -> set[tuple[str, str]]:
             if isinstance(mapping, StreamMapping) and mapping.on_failure is not None:
                 found.add((mapping.on_failure.service, mapping.on_failure.region or region))
     return found
-
-
-def _is_aws(url: str) -> bool:
-    return ".amazonaws.com" in url or ".api.aws" in url
-
-
-class _Refusal(click.ClickException):
-    """The configuration leads where it may not."""
-
-    exit_code = Exit.CONFIG
 
 
 async def launch(

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from esmd.pollers.localstack import LocalStackClients
 
 
-class RemoteFunctionRefused(click.ClickException):
-    """A function leads where it may not."""
+class RemoteRefused(click.ClickException):
+    """The configuration leads where it may not."""
 
     exit_code = Exit.CONFIG
 
@@ -42,7 +42,7 @@ async def refuse_remote_functions(
         environ: the environment that decides on endpoints.
 
     Raises:
-        RemoteFunctionRefused: with what to do about it.
+        RemoteRefused: with what to do about it.
     """
     for name in sorted({version for each in names for version in config.versions_of(each)}):
         settings = config.functions[name]
@@ -53,7 +53,7 @@ async def refuse_remote_functions(
         else:
             continue
         if (text := aws.remote_refusal(url)) is not None:
-            raise RemoteFunctionRefused(f"the function {name}: {text}")
+            raise RemoteRefused(f"the function {name}: {text}")
 
 
 async def _endpoint(service: str, config: Config, clients: LocalStackClients, environ: Mapping[str, str]) -> str | None:
@@ -62,9 +62,21 @@ async def _endpoint(service: str, config: Config, clients: LocalStackClients, en
     if where.url is not None:
         return where.url
     region = aws.region(where, settings=config.aws, environ=environ) or aws.DEFAULT_REGION
+    return await endpoint_found(service, region, clients)
+
+
+async def endpoint_found(service: str, region: str, clients: LocalStackClients) -> str | None:
+    """Where a service is called, also if only a profile says so; None for AWS itself.
+
+    Raises:
+        RemoteRefused: nobody can tell.
+    """
     try:
-        client, _ = await clients.client(service, region)
+        client, connection = await clients.client(service, region)
     except Exception as error:
-        raise RemoteFunctionRefused(f"cannot make a client of {service} for {region}: {error}") from error
+        raise RemoteRefused(f"cannot make a client of {service} for {region}: {error}") from error
+    if connection.endpoint_url:
+        return connection.endpoint_url
+    # Without an endpoint of ours, a profile may still name one: ask what botocore made of it.
     url: str = client.meta.endpoint_url
     return None if ".amazonaws.com" in url or ".api.aws" in url else url

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, assert_never
 
-from esmd.mappings.outcomes import LATEST, FunctionError, Rejected, Success, Throttled, Unreachable
+from esmd.mappings import outcomes
+from esmd.mappings.outcomes import FunctionError, Rejected, Success, Throttled, Unreachable
 
 if TYPE_CHECKING:
     from esmd.mappings.outcomes import Outcome
@@ -48,8 +49,5 @@ def title_of(outcome: Outcome, *, limit: int) -> str:
 
 def version_of(outcome: Outcome) -> str:
     """`, version NAME` where it was another one than `$LATEST`; else nothing."""
-    match outcome:
-        case Success() | FunctionError() if outcome.executed_version != LATEST:
-            return f", version {outcome.executed_version}"
-        case _:
-            return ""
+    version = outcomes.version_of(outcome)
+    return "" if version is None else f", version {version}"

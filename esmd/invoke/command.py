@@ -29,6 +29,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from esmd.invoke import peers
+from esmd.invoke.environment import OnProcess
 from esmd.invoke.failures import ended, not_loaded
 from esmd.invoke.process import HandlerProcess
 from esmd.invoke.runtime import trace_header
@@ -41,13 +42,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from esmd.invoke.environment import InitializationType
-    from esmd.invoke.process import KillCause, LeaveCause
+    from esmd.invoke.process import LeaveCause
     from esmd.invoke.protocol import CommandSpec
     from esmd.mappings.outcomes import FunctionError, Outcome
     from esmd.observe.telemetry import Telemetry
 
 
-class CommandEnvironment:
+class CommandEnvironment(OnProcess):
     """A program and its Runtime API; see `esmd.invoke.environment.Environment`."""
 
     def __init__(
@@ -56,7 +57,6 @@ class CommandEnvironment:
         self._spec = spec
         self._telemetry = telemetry
         self._on_end = on_end
-        self._process: HandlerProcess
         self._reply: asyncio.Future[bool | None] | None = None
         self._intruded = False
         self._session = RuntimeSession()
@@ -96,26 +96,6 @@ class CommandEnvironment:
             environment._api.close()
             raise OSError(why_not_started(spec, error, variables.get("PATH", os.defpath))) from error
         return environment
-
-    @property
-    def pid(self) -> int:
-        """See `Environment`."""
-        return self._process.pid
-
-    @property
-    def ended(self) -> asyncio.Future[int]:
-        """See `Environment`."""
-        return self._process.ended
-
-    @property
-    def usable(self) -> bool:
-        """See `Environment`."""
-        return not self._process.ending
-
-    @property
-    def status(self) -> int:
-        """See `Environment`."""
-        return self._process.status
 
     async def load(self, *, limit: float, request_id: str = "") -> FunctionError | None:
         """Wait until the program asks for its first invocation; see `Environment`."""
@@ -160,18 +140,6 @@ class CommandEnvironment:
         if not self._process.ended.done():  # once reaped, the id may belong to another
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGTERM)
-
-    def terminate(self) -> None:
-        """See `Environment`."""
-        self._process.terminate()
-
-    def kill(self, cause: KillCause) -> None:
-        """See `Environment`."""
-        self._process.kill(cause)
-
-    async def gone(self) -> None:
-        """See `Environment`."""
-        await self._process.gone()
 
     async def _progress(self, seconds: float) -> bool | None:
         """True once the program has nothing to do, or cannot run; None once it is gone."""

@@ -134,7 +134,45 @@ class Launch(Protocol[S_contra]):
         ...
 
 
-class PythonEnvironment:
+class OnProcess:
+    """The part of an `Environment` that its process answers for."""
+
+    _process: HandlerProcess
+
+    @property
+    def pid(self) -> int:
+        """See `Environment`."""
+        return self._process.pid
+
+    @property
+    def ended(self) -> asyncio.Future[int]:
+        """See `Environment`."""
+        return self._process.ended
+
+    @property
+    def usable(self) -> bool:
+        """See `Environment`."""
+        return not self._process.ending
+
+    @property
+    def status(self) -> int:
+        """See `Environment`."""
+        return self._process.status
+
+    def terminate(self) -> None:
+        """See `Environment`."""
+        self._process.terminate()
+
+    def kill(self, cause: KillCause) -> None:
+        """See `Environment`."""
+        self._process.kill(cause)
+
+    async def gone(self) -> None:
+        """See `Environment`."""
+        await self._process.gone()
+
+
+class PythonEnvironment(OnProcess):
     """A Python worker; see `Environment`."""
 
     def __init__(self, spec: PythonSpec, channel: socket.socket, on_end: Callable[[PythonEnvironment], None]) -> None:
@@ -143,7 +181,6 @@ class PythonEnvironment:
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self._log_stream = log_stream_name()
-        self._process: HandlerProcess
         self._reply: asyncio.Future[tuple[int, bytes] | None] | None = None
         self._inbox = bytearray()
         self._unsent = memoryview(b"")
@@ -184,26 +221,6 @@ class PythonEnvironment:
             theirs.close()
         environment._loop.add_reader(ours, environment._on_channel)
         return environment
-
-    @property
-    def pid(self) -> int:
-        """See `Environment`."""
-        return self._process.pid
-
-    @property
-    def ended(self) -> asyncio.Future[int]:
-        """See `Environment`."""
-        return self._process.ended
-
-    @property
-    def usable(self) -> bool:
-        """See `Environment`."""
-        return not self._process.ending
-
-    @property
-    def status(self) -> int:
-        """See `Environment`."""
-        return self._process.status
 
     async def load(self, *, limit: float, request_id: str = "") -> FunctionError | None:
         """Let the worker import the handler; see `Environment`."""
@@ -248,18 +265,6 @@ class PythonEnvironment:
         self._process.leave(cause)
         with contextlib.suppress(OSError):  # it may have gone already
             self._channel.shutdown(socket.SHUT_WR)
-
-    def terminate(self) -> None:
-        """See `Environment`."""
-        self._process.terminate()
-
-    def kill(self, cause: KillCause) -> None:
-        """See `Environment`."""
-        self._process.kill(cause)
-
-    async def gone(self) -> None:
-        """See `Environment`."""
-        await self._process.gone()
 
     # --- the channel
 

@@ -75,15 +75,11 @@ class Ended:
     visible_at: float = float("-inf")
 
 
-def nothing() -> None:
-    """Do nothing."""
-
-
 class SqsBatch:
     """One batch on its way; `run` it once."""
 
     def __init__(
-        self, around: Surroundings, batch: Batch, queue: Queue, *, on_settled: Callable[[], None] = nothing
+        self, around: Surroundings, batch: Batch, queue: Queue, *, on_settled: Callable[[], None] | None = None
     ) -> None:
         """One batch.
 
@@ -91,7 +87,7 @@ class SqsBatch:
             around: what the mapping's batches share.
             batch: the records.
             queue: where they came from.
-            on_settled: called when it is decided what becomes of them; deletes may still be under way then.
+            on_settled: called, if given, when it is decided what becomes of them; deletes may still be under way then.
         """
         self._on_settled = on_settled
         self._around = around
@@ -168,7 +164,8 @@ class SqsBatch:
         delays = self._retry_delays(verdict.kept)
         visible_at = self._say_outcome(verdict, duration, delays, version)
         around.heartbeat.let_go(verdict.kept)
-        self._on_settled()
+        if self._on_settled is not None:
+            self._on_settled()
         if delays:
             await self._delay_retries(verdict.kept, delays)
         failures = await asyncio.shield(deleting)

@@ -42,7 +42,7 @@ class Intake:
             hidden_until: until when the queue hides them from others (loop time).
         """
         if self._filter is None:
-            return [self._record(message, hidden_until) for message in messages], []
+            return [self._record(message, hidden_until, self._text.of(message)) for message in messages], []
         records: list[Record] = []
         unmatched: list[Unmatched] = []
         for message in messages:
@@ -50,22 +50,10 @@ class Intake:
             if not self._filter.matches(element):
                 unmatched.append(Unmatched(element["messageId"], element["receiptHandle"]))
                 continue
-            attributes = element["attributes"]
-            records.append(
-                Record(
-                    id=element["messageId"],
-                    handle=element["receiptHandle"],
-                    ordering_key=attributes.get("MessageGroupId") if self._fifo else None,
-                    attempt=int(attributes.get("ApproximateReceiveCount", 1)),
-                    arrived_at=int(attributes.get("SentTimestamp", 0)) / 1000,
-                    hidden_until=hidden_until,
-                    event=encode(element),
-                )
-            )
+            records.append(self._record(message, hidden_until, encode(element)))
         return records, unmatched
 
-    def _record(self, message: Mapping[str, Any], hidden_until: float) -> Record:
-        """A message that no filter looks at."""
+    def _record(self, message: Mapping[str, Any], hidden_until: float, event: bytes) -> Record:
         attributes = message.get("Attributes") or {}
         group = attributes.get("MessageGroupId") if self._fifo else None
         return Record(
@@ -75,5 +63,5 @@ class Intake:
             int(attributes.get("ApproximateReceiveCount", 1)),
             int(attributes.get("SentTimestamp", 0)) / 1000,
             hidden_until,
-            self._text.of(message),
+            event,
         )

@@ -27,7 +27,7 @@ from esmd.pollers.deletes import DeleteGatherer
 from esmd.pollers.errors import Kind, SourceError
 from esmd.pollers.sqs import MAX_RECEIVE
 from esmd.pollers.visibility import change_visibility
-from esmd.sqs.batch import IDS_SHOWN, SqsBatch, Surroundings, nothing
+from esmd.sqs.batch import IDS_SHOWN, SqsBatch, Surroundings
 from esmd.sqs.heartbeat import Heartbeat
 from esmd.sqs.intake import Intake, Unmatched
 from esmd.sqs.lookup import QueueLookup
@@ -336,7 +336,7 @@ class SqsRunner:
                     continue
                 is_last = number == len(chain) - 1
                 whole = Batch(records, batch.cut)
-                ended = await SqsBatch(self._around, whole, queue, on_settled=on_settled if is_last else nothing).run()
+                ended = await SqsBatch(self._around, whole, queue, on_settled=on_settled if is_last else None).run()
                 held_back.update(record.ordering_key for record in (*ended.kept, *ended.never_started))
                 self._visible_at = max(self._visible_at, ended.visible_at)
                 await self._give_back(ended.never_started)

@@ -47,7 +47,7 @@ class StreamIntake:
         settings = self._settings
         if self._text is not None:
             arrived_at = epoch_seconds(raw["ApproximateArrivalTimestamp"])
-            key = None if settings.parallelization_factor == 1 else raw["PartitionKey"]
+            key = self._ordering_key(raw)
             return Record(raw["SequenceNumber"], "", key, 1, arrived_at, math.inf, self._text.of(raw, arrived_at))
         if settings.source == "kinesis":
             element = kinesis_record(

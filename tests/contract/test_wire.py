@@ -10,7 +10,9 @@ import pytest
 
 from esmd.mappings.events import sqs_record
 from esmd.pollers.client_choice import ClientChoice
+from esmd.pollers.dynamodb import BotoDynamoStreams
 from esmd.pollers.errors import Failure, SourceError
+from esmd.pollers.kinesis import BotoKinesis
 from esmd.pollers.localstack import Connection, LocalStackClients
 from esmd.pollers.streams import LATEST, TRIM_HORIZON, Seek
 from esmd.pollers.wire_clients import WireClients
@@ -218,7 +220,8 @@ async def backend(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
 
 def through_botocore(api: Any) -> StreamApi:
     """The same stream, through botocore."""
-    plain: StreamApi = type(api).__mro__[1](api._clients, stream_arn=api._arn, region=api._region)
+    by_botocore = BotoKinesis if isinstance(api, BotoKinesis) else BotoDynamoStreams
+    plain: StreamApi = by_botocore(api._clients, stream_arn=api._arn, region=api._region)
     return plain
 
 
