@@ -1,0 +1,1 @@
+"""What can be seen of a running daemon: snapshots, rates, recent history."""
