@@ -28,6 +28,7 @@ from esmd.pollers.streams import (
     check_numbers,
     check_progress,
     epoch_text,
+    records_of,
     shard_of,
     stream_failure,
 )
@@ -131,7 +132,7 @@ class BotoDynamoStreams(BotoStream):
             answer = await self._get_records({"ShardIterator": own, "Limit": limit})
         except Exception as error:
             raise stream_failure(error, "read", stream_arn=self._arn) from error
-        records = answer.get("Records", ())
+        records = records_of(answer)
         check_numbers(records, within="dynamodb")
         following = answer.get("NextShardIterator") or None
         if start is not None:

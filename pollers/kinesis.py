@@ -15,6 +15,7 @@ from esmd.pollers.streams import (
     check_numbers,
     check_progress,
     epoch_text,
+    records_of,
     shard_of,
     stream_failure,
 )
@@ -112,7 +113,7 @@ class BotoKinesis(BotoStream):
             answer = await self._get_records({"StreamARN": self._arn, "ShardIterator": iterator, "Limit": limit})
         except Exception as error:
             raise stream_failure(error, "read", stream_arn=self._arn) from error
-        records = answer.get("Records", ())
+        records = records_of(answer)
         check_numbers(records)
         return Page(
             records=records,

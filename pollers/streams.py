@@ -310,6 +310,18 @@ def check_progress(page: Sequence[Shard], known: Mapping[str, Shard], *, more: b
         raise _malformed("the listing of shards repeats itself")
 
 
+def records_of(answer: Mapping[str, Any]) -> Sequence[Any]:
+    """The records of a read. Raises a `SourceError` for an answer that says nothing at all.
+
+    Without a next iterator it would be a shard's end; an empty answer must not be taken for one, or all that the shard
+    still holds would never be read.
+    """
+    records = answer.get("Records")
+    if records is None and not answer.get("NextShardIterator"):
+        raise _malformed("a read was answered with neither records nor an iterator")
+    return records or ()
+
+
 def check_numbers(records: Iterable[Any], *, within: str | None = None) -> None:
     """Raise a `SourceError` unless every record has a sequence number: order and progress stand on them.
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 SUPPORT = Path(__file__).parent
 
@@ -31,19 +31,31 @@ class Daemon:
         *arguments: str,
         environ: Mapping[str, str] | None = None,
         command: str = "run",
+        inside: Sequence[str] = (),
     ) -> None:
+        """Write the configuration; entering starts the daemon.
+
+        Args:
+            folder: where the daemon runs, and its configuration is.
+            config: written as YAML.
+            arguments: further ones of the command.
+            environ: added to this process's variables.
+            command: of esmd.
+            inside: a program and its arguments that ends by becoming what follows, such as `unshare -m`.
+        """
         self.folder = folder
         self.config = folder / "esmd.yaml"
         self.config.write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
         self._arguments = [command, str(self.config), "--log-format", "json", "--log-level", "debug", *arguments]
         self._environ = {**os.environ, **(environ or {})}
+        self._inside = list(inside)
         self.log: list[dict[str, Any]] = []
         self.garbage: list[str] = []
         self._changed = threading.Condition()
 
     def __enter__(self) -> Self:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "esmd", *self._arguments],
+            [*self._inside, sys.executable, "-m", "esmd", *self._arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
