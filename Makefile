@@ -42,6 +42,12 @@ test-fast: $(READY) ## Run the quick tests only: no servers
 test-slow: $(READY) servers ## Run the slow tests: large runs, many kills
 	@$(BIN)/pytest -m slow --durations=0 $(ARGS)
 
+MINUTES ?= 10
+SEED ?=
+.PHONY: chaos
+chaos: $(READY) servers ## Faults, kills and writers by a seed: make chaos MINUTES=10 SEED=1
+	@PYTHONPATH=tests $(BIN)/python -m chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 .PHONY: explore
 explore: $(READY) ## Let the property tests look for new examples
 	@HYPOTHESIS_PROFILE=explore $(BIN)/pytest tests/property $(ARGS)
