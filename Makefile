@@ -42,6 +42,11 @@ test-fast: $(READY) ## Run the quick tests only: no servers
 test-slow: $(READY) servers ## Run the slow tests: large runs, many kills
 	@$(BIN)/pytest -m slow --durations=0 $(ARGS)
 
+.PHONY: conformance
+conformance: $(READY) servers ## Try what AWS was recorded to do on every server; prints a matrix
+	@sh tests/servers/install_moto.sh || echo "moto could not be installed; it is left out of the matrix"
+	@PYTHONPATH=tests $(BIN)/python -m conformance $(ARGS)
+
 MINUTES ?= 10
 SEED ?=
 .PHONY: chaos
@@ -103,4 +108,4 @@ lock: ## Resolve constraints.txt anew (needs uv)
 
 .PHONY: clean
 clean: ## Remove everything that was installed or built
-	rm -rf .venv .localstack .kinesis-local benchmarks/.env benchmarks/.node benchmarks/build build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	rm -rf .venv .localstack .kinesis-local .moto benchmarks/.env benchmarks/.node benchmarks/build build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
