@@ -53,6 +53,10 @@ SEED ?=
 chaos: $(READY) servers ## Faults, kills and writers by a seed: make chaos MINUTES=10 SEED=1
 	@PYTHONPATH=tests $(BIN)/python -m chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
+.PHONY: soak
+soak: $(READY) ## Steady load without faults: memory, files and latency must not drift
+	@PYTHONPATH=tests $(BIN)/python -m chaos.soak --minutes $(MINUTES) $(ARGS)
+
 .PHONY: explore
 explore: $(READY) ## Let the property tests look for new examples
 	@HYPOTHESIS_PROFILE=explore $(BIN)/pytest tests/property $(ARGS)

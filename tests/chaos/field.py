@@ -44,6 +44,7 @@ class Line:
         wishes: what its records may wish, with weights.
         sent: what its source has accepted.
         places: where the source keeps each of them.
+        sent_at: when each was accepted, by its number.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Line:
     wishes: dict[str, int]
     sent: list[Sent] = field(default_factory=list)
     places: list[Any] = field(default_factory=list)
+    sent_at: dict[int, float] = field(default_factory=dict)
 
 
 class Writer(threading.Thread):
@@ -65,6 +67,10 @@ class Writer(threading.Thread):
         self._stop_asked = threading.Event()
         self._next = 0
         self.error: BaseException | None = None
+
+    def start_at(self, number: int) -> None:
+        """Number the records from here on."""
+        self._next = number
 
     def run(self) -> None:
         """Write."""
@@ -90,8 +96,10 @@ class Writer(threading.Thread):
             [wish] = self._chance.choices(wishes, weights)
             batch.append(Sent(self._chance.choice(KEYS), self._next, wish))
             self._next += 1
+        before = time.time()
         self._line.places += self._line.put(batch)
         self._line.sent += batch
+        self._line.sent_at.update((each.n, before) for each in batch)
 
 
 def body(record: Sent) -> str:
@@ -105,12 +113,27 @@ class Field:
     Args:
         kinesis: the URL of the server for Kinesis; `others` for everything else.
         resharding: whether that Kinesis can split and merge.
+        seed: of the weather.
+        wishes: of all records, with weights; None for some of each.
+        proxied: whether the daemon goes by the proxies.
     """
 
-    def __init__(self, folder: Path, *, kinesis: str, others: str, resharding: bool, seed: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        kinesis: str,
+        others: str,
+        resharding: bool,
+        seed: int,
+        wishes: dict[str, int] | None = None,
+        proxied: bool = True,
+    ) -> None:
         self.folder = folder
         self.journal = folder / "journal.jsonl"
         self.resharding = resharding
+        self._wishes = wishes
+        self._proxied = proxied
         self.world = World(kinesis=kinesis, others=others)
         self.weather = {"kinesis": Weather(seed + 1, share=0.0), "others": Weather(seed + 2, share=0.0)}
         self.proxies = {
@@ -135,12 +158,13 @@ class Field:
         self.fifo = self._queue("chaos", fifo=True, dead_letters=self.fifo_dead_letters)
         self.stream = self.world.make_stream("chaos", shards=2)
         self.table = self.world.make_table("chaos")
-        flaky = {"ok": 88, "flaky": 8, "slow": 2, "poison": 2}
+        flaky = self._wishes or {"ok": 88, "flaky": 8, "slow": 2, "poison": 2}
+        mild = self._wishes or {"ok": 95, "flaky": 5}
         self.lines = {
             "standard": Line("standard", ordered=False, put=self._put_standard, wishes=flaky),
-            "fifo": Line("fifo", ordered=True, put=self._put_fifo, wishes={"ok": 95, "flaky": 5}),
+            "fifo": Line("fifo", ordered=True, put=self._put_fifo, wishes=mild),
             "stream": Line("stream", ordered=True, put=self._put_stream, wishes=flaky),
-            "table": Line("table", ordered=True, put=self._put_table, wishes={"ok": 94, "flaky": 6}),
+            "table": Line("table", ordered=True, put=self._put_table, wishes=mild),
         }
         # The same stream a second time, in lanes: it is judged by the same records.
         self.judged_as = {
@@ -158,6 +182,8 @@ class Field:
     @property
     def environ(self) -> dict[str, str]:
         """The variables that lead a daemon through the proxies, and name it."""
+        if not self._proxied:
+            return {**self.world.environ, "ESMD_TEST_RUN": self.id}
         kinesis, others = self.proxies["kinesis"].endpoint_url, self.proxies["others"].endpoint_url
         return {"AWS_ENDPOINT_URL": others, "AWS_ENDPOINT_URL_KINESIS": kinesis, "ESMD_TEST_RUN": self.id}
 
@@ -222,6 +248,12 @@ class Field:
         return [None] * len(batch)
 
     def _put_stream(self, batch: list[Sent]) -> list[Any]:
+        if not self.resharding:
+            entries = [{"PartitionKey": each.key, "Data": body(each).encode()} for each in batch]
+            answer = self.world.client("kinesis").put_records(StreamName=self.stream.name, Records=entries)
+            assert not answer["FailedRecordCount"]
+            return [(each["ShardId"], int(each["SequenceNumber"])) for each in answer["Records"]]
+        # One by one: of a batch, some might be refused while a shard is closed, and the order lost.
         places = []
         for each in batch:
             answer = _until_accepted(

@@ -39,7 +39,7 @@ def main() -> int:
                     subjects.append(BuiltIn())
                 for subject in subjects:
                     say(f"{subject.name} on {name} ...")
-                    with tempfile.TemporaryDirectory(prefix="esmd-conformance-") as folder:
+                    with tempfile.TemporaryDirectory(prefix="esmd-conformance-", ignore_cleanup_errors=True) as folder:
                         stage = Stage(server, Path(folder))
                         columns[f"{subject.name} on {name}"] = stage.run(subject, chosen, within=WITHIN[subject.name])
         except MissingServerError as error:
