@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SERVER_FIXTURES = {"ministack", "localstack", "any_sqs_server", "kinesis_local", "localstack_kinesis"}
-PROCESS_FOLDERS = {"contract", "integration", "packaging", "typing"}
+PROCESS_FOLDERS = {"conformance", "contract", "faults", "integration", "packaging", "typing"}
 FOREIGN_PREFIXES = ("AWS_", "LOCALSTACK_", "ESMD_")
 FOREIGN_NAMES = {
     "USE_SSL",

@@ -16,7 +16,7 @@ from esmd.testing.server_process import ServerProcess
 
 from support.servers import LOCALSTACK_KINESIS, LOCALSTACK_LAMBDA, LOCALSTACK_PYTHON, PROJECT, localstack_process, touch
 from support.stream_servers import KINESIS_LOCAL, kinesis_local_process
-from support.stream_world import World
+from support.stream_world import World, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -131,15 +131,22 @@ def _probe_queue(world: World) -> None:
 
 
 def _probe_fifo(world: World) -> None:
-    """Two messages of a group: the second must not be received while the first is hidden."""
+    """A group's messages that were hidden and come again begin with the oldest."""
     sqs = world.client("sqs")
     name = f"probe-{uuid.uuid4().hex[:8]}.fifo"
-    url = sqs.create_queue(QueueName=name, Attributes={"FifoQueue": "true", "VisibilityTimeout": "30"})["QueueUrl"]
-    for n in range(2):
-        sqs.send_message(QueueUrl=url, MessageBody=str(n), MessageGroupId="g", MessageDeduplicationId=str(n))
-    first, second = (sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=1).get("Messages", []) for _ in range(2))
-    assert [m["Body"] for m in first] == ["0"], "it does not hand out the oldest message of a group first"
-    assert second == [], "it hands out a group's next message while one is in flight"
+    url = sqs.create_queue(QueueName=name, Attributes={"FifoQueue": "true", "VisibilityTimeout": "1"})["QueueUrl"]
+    entries = [
+        {"Id": body, "MessageBody": body, "MessageGroupId": "g", "MessageDeduplicationId": body} for body in "0123"
+    ]
+    sqs.send_message_batch(QueueUrl=url, Entries=entries)
+
+    def bodies() -> list[str]:
+        got = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1)
+        return [message["Body"] for message in got.get("Messages", [])]
+
+    assert bodies() == ["0", "1", "2", "3"], "it does not hand out a group's messages in order"
+    again = wait_until(bodies, "messages to be visible again")
+    assert again[0] == "0", f"of a group that was hidden it hands out message {again[0]} first, not the oldest"
 
 
 def _probe_kinesis(world: World) -> None:

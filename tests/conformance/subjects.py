@@ -6,13 +6,14 @@ import contextlib
 import io
 import json
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from botocore.exceptions import ClientError
 
 from support.daemon import Daemon
+from support.fault_stage import own_home
 from support.stream_servers import REGION
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ class Subject(Protocol):
 class Esmd:
     """`esmd run` on a YAML file with every mapping."""
 
+    client: str = "auto"
     name: str = "esmd"
-    arguments: tuple[str, ...] = field(default=())
 
     @contextlib.contextmanager
     def at_work(self, jobs: list[Job], world: World, folder: Path) -> Iterator[None]:
@@ -84,12 +85,12 @@ class Esmd:
         }
         config = {
             "version": 1,
-            "aws": {"region": REGION},
+            "aws": {"region": REGION, "client": self.client},
             "state": {"path": str(folder / "state.db")},
             "functions": functions,
             "mappings": mappings,
         }
-        with Daemon(folder, config, *self.arguments, environ=world.environ) as daemon:
+        with Daemon(folder, config, environ={**own_home(folder), **world.environ}) as daemon:
             daemon.wait_for("daemon.ready", within=60)
             yield
             daemon.process.terminate()

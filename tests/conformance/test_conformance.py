@@ -1,0 +1,54 @@
+"""Recorded facts of AWS, on the real daemon and real servers: all scenarios of a server at once, judged one by one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from conformance.servers import MissingServerError, Server, probed, running
+from conformance.stage import Stage, scenarios
+from conformance.subjects import Esmd
+
+from support.stream_world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conformance.stage import Result
+
+pytestmark = pytest.mark.server
+
+WITHIN = 120.0
+SCENARIOS = scenarios()
+
+
+@pytest.fixture(scope="module", params=["ministack", "kinesis-local", "localstack"])
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    if request.param == "ministack":  # runs already, for the other tests
+        url = request.getfixturevalue("ministack")
+        with World(kinesis=url, others=url) as world:
+            yield Server("ministack", url, url, dict(probed(world, only_kinesis=False)), has_mappings=True)
+        return
+    try:
+        with running(request.param) as started:
+            yield started
+    except MissingServerError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module", params=["wire", "botocore"])
+def results(
+    request: pytest.FixtureRequest, server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Result]:
+    folder = tmp_path_factory.mktemp(f"{server.name}-{request.param}")
+    found = Stage(server, folder).run(Esmd(client=request.param), SCENARIOS, within=WITHIN)
+    return {result.scenario: result for result in found}
+
+
+@pytest.mark.parametrize("name", [each.name for each in SCENARIOS])
+def test_what_aws_was_recorded_to_do(results: dict[str, Result], name: str) -> None:
+    result = results[name]
+    if result.verdict == "cannot":
+        pytest.skip(f"this server cannot: {result.why}")
+    assert result.why == ""
