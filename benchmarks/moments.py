@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from benchmarks import meters
 from benchmarks.run import SETTLING, RunError, measure_once, measure_whole, running
+from benchmarks.subjects import CALLS_FILE
 
 if TYPE_CHECKING:
     from benchmarks.fake.spec import FakeSpec
@@ -51,6 +52,16 @@ def latency(subject: Subject, spec: FakeSpec) -> Figures:
     if len(ages) < spec.rate:
         raise RunError(f"{subject.name}: only {len(ages)} messages came through\n{at_work.log[-2000:]}")
     return {"p50_ms": statistics.median(ages) / 1e6, "p99_ms": statistics.quantiles(ages, n=100)[98] / 1e6}
+
+
+def calls(subject: Subject, spec: FakeSpec) -> Figures:
+    """CPU of one call of each kind, in microseconds, as `benchmarks.calls` finds it."""
+    with running(subject, spec) as at_work:
+        file = at_work.place.folder / CALLS_FILE
+        at_work.wait_for(file.exists, what="figures of its calls")
+        figures: Figures = json.loads(file.read_text())
+        at_work.check()
+    return figures
 
 
 def _ages(at_work: Running) -> list[int]:
