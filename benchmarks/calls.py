@@ -1,6 +1,6 @@
 """What one frequent call costs a client: its CPU, in blocks of calls that take turns. Ends by itself.
 
-    python -m benchmarks.calls CLIENT URL FILE [--blocks N]
+    python -m benchmarks.calls CLIENT[,CLIENT] URL FILE [--blocks N]
 
 | client      | who it is                                                                         | loop             |
 |-------------|-----------------------------------------------------------------------------------|------------------|
@@ -8,8 +8,9 @@
 | wire        | the daemon's lean client, as its pollers call it, checks of the answer included   | as for `esmd run`|
 | aiobotocore | as it comes                                                                       | asyncio's        |
 
-All make one call after the other, on one connection, and parse each answer. FILE gets, as JSON, the median of the blocks in
-microseconds a call: ReceiveMessage of 10, DeleteMessageBatch of 10 and GetRecords of 100 and of 1,000 records.
+All make one call after the other, on one connection, and parse each answer: ReceiveMessage of 10, DeleteMessageBatch of 10 and
+GetRecords of 100 and of 1,000 records. Several clients in one process take turns, block by block. FILE gets, as JSON, the
+microseconds of a call in each block, by client and kind of call.
 """
 
 from __future__ import annotations
@@ -20,17 +21,16 @@ import contextlib
 import gc
 import json
 import os
-import statistics
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from benchmarks.fake.spec import ACCOUNT, REGION, queue_name, stream_arn
-from benchmarks.floors import ITERATOR, RECEIVE, delete_request, loads, read_request
+from benchmarks.floors import RECEIVE, delete_request, iterator_request, loads, read_request
 from benchmarks.lean import Blocking
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 CALLS = {"receive_us": 60, "delete_us": 60, "read_100_us": 40, "read_1000_us": 10}
 """Calls of each kind in a block."""
@@ -39,8 +39,6 @@ MOST_BLOCKS = 60
 MESSAGES_NEEDED = MOST_BLOCKS * CALLS["receive_us"] * 10
 RECORDS_NEEDED = MOST_BLOCKS * (CALLS["read_100_us"] * 100 + CALLS["read_1000_us"] * 1000)
 """What the fake must hold."""
-
-_SHARD = "shardId-000000000000"
 
 
 class Client(Protocol):
@@ -60,12 +58,18 @@ class Client(Protocol):
 
 
 class Floor:
-    """The blocking socket. Its calls are coroutines that never wait, so that one loop drives all clients."""
+    """The blocking socket. Its calls are coroutines that never wait, so that one loop drives all clients. `open` it."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, shard: str) -> None:
         self._sqs = Blocking(url, "sqs")
         self._kinesis = Blocking(url, "kinesis")
-        self._iterator = loads(self._kinesis.call("Kinesis_20131202.GetShardIterator", ITERATOR))["ShardIterator"]
+        found = self._kinesis.call("Kinesis_20131202.GetShardIterator", iterator_request(shard))
+        self._iterator = loads(found)["ShardIterator"]
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(cls, url: str, shard: str) -> AsyncIterator[Floor]:
+        yield cls(url, shard)
 
     async def receive(self) -> list[Any]:
         messages: list[Any] = loads(self._sqs.call("AmazonSQS.ReceiveMessage", RECEIVE))["Messages"]
@@ -91,7 +95,7 @@ class Wire:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, url: str) -> AsyncIterator[Wire]:
+    async def open(cls, url: str, shard: str) -> AsyncIterator[Wire]:
         # Imported here: the floor runs where there is no esmd.
         from esmd.pollers.client_choice import ClientChoice  # noqa: PLC0415
         from esmd.pollers.localstack import Connection, LocalStackClients  # noqa: PLC0415
@@ -109,7 +113,7 @@ class Wire:
         ):
             sqs = WireSqs(clients, wires, region=REGION, account_id=ACCOUNT, queue_name=queue_name())
             stream = WireKinesis(clients, wires, stream_arn=stream_arn(), region=REGION)
-            yield cls(sqs, await sqs.look_up(), stream, await stream.iterator(_SHARD, TRIM_HORIZON))
+            yield cls(sqs, await sqs.look_up(), stream, await stream.iterator(shard, TRIM_HORIZON))
 
     async def receive(self) -> list[Any]:
         return list(await self._sqs.receive(self._queue, most=10, wait=20, visibility_timeout=None))
@@ -134,7 +138,7 @@ class Botocore:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, url: str) -> AsyncIterator[Botocore]:
+    async def open(cls, url: str, shard: str) -> AsyncIterator[Botocore]:
         from aiobotocore.session import get_session  # noqa: PLC0415 - the floor runs where it may be missing
 
         session: Any = get_session()
@@ -143,7 +147,7 @@ class Botocore:
             session.create_client("sqs", endpoint_url=url, **keys) as sqs,
             session.create_client("kinesis", endpoint_url=url, **keys) as kinesis,
         ):
-            where = {"StreamARN": stream_arn(), "ShardId": _SHARD, "ShardIteratorType": "TRIM_HORIZON"}
+            where = {"StreamARN": stream_arn(), "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"}
             yield cls(url, sqs, kinesis, (await kinesis.get_shard_iterator(**where))["ShardIterator"])
 
     async def receive(self) -> list[Any]:
@@ -167,63 +171,81 @@ class Botocore:
         return len(page["Records"])
 
 
-async def measure(client: Client, blocks: int) -> dict[str, float]:
-    """Microseconds of CPU of one call of each kind: the median of all blocks but the first, which warms up."""
-    took: dict[str, list[float]] = {name: [] for name in CALLS}
-    for _ in range(blocks + 1):
-        received: list[list[Any]] = []
+Blocks = dict[str, dict[str, list[float]]]
+"""Microseconds of a call in each block, by client and kind of call."""
 
-        async def receive(received: list[list[Any]] = received) -> None:
-            received.append(await client.receive())
 
-        async def delete(received: list[list[Any]] = received) -> None:
-            await client.delete(received.pop())
+async def measure(clients: Mapping[str, Client], blocks: int) -> Blocks:
+    """Let the clients take turns. The first block of each warms up, and is left out."""
+    took: Blocks = {who: {kind: [] for kind in CALLS} for who in clients}
+    for number in range(blocks + 1):
+        for who, client in clients.items():
+            for kind, value in (await _block(client)).items():
+                if number:
+                    took[who][kind].append(value)
+    return took
 
-        kinds: dict[str, Callable[[], Awaitable[None]]] = {
-            "receive_us": receive,
-            "delete_us": delete,
-            "read_100_us": lambda: _read(client, 100),
-            "read_1000_us": lambda: _read(client, 1000),
+
+async def _block(client: Client) -> dict[str, float]:
+    received: list[list[Any]] = []
+
+    async def receive() -> None:
+        received.append(await client.receive())
+
+    async def delete() -> None:
+        await client.delete(received.pop())
+
+    async def read(limit: int) -> None:
+        if (came := await client.read(limit)) != limit:
+            raise SystemExit(f"{came} records came instead of {limit}")
+
+    kinds: dict[str, Callable[[], Awaitable[None]]] = {
+        "receive_us": receive,
+        "delete_us": delete,
+        "read_100_us": lambda: read(100),
+        "read_1000_us": lambda: read(1000),
+    }
+    took = {}
+    for kind, call in kinds.items():
+        began = time.process_time()
+        for _ in range(CALLS[kind]):
+            await call()
+        took[kind] = (time.process_time() - began) / CALLS[kind] * 1e6
+    return took
+
+
+CLIENTS = {"floor": Floor, "wire": Wire, "aiobotocore": Botocore}
+
+
+async def _run(names: list[str], url: str, blocks: int) -> Blocks:
+    async with contextlib.AsyncExitStack() as stack:
+        clients = {
+            name: await stack.enter_async_context(CLIENTS[name].open(url, f"shardId-{number:012}"))
+            for number, name in enumerate(names)
         }
-        for name, call in kinds.items():
-            began = time.process_time()
-            for _ in range(CALLS[name]):
-                await call()
-            took[name].append((time.process_time() - began) / CALLS[name] * 1e6)
-    return {name: statistics.median(values[1:]) for name, values in took.items()}
-
-
-async def _read(client: Client, limit: int) -> None:
-    if (came := await client.read(limit)) != limit:
-        raise SystemExit(f"{came} records came instead of {limit}")
-
-
-async def _run(kind: str, url: str, blocks: int) -> dict[str, float]:
-    if kind == "floor":
-        return await measure(Floor(url), blocks)
-    async with (Wire if kind == "wire" else Botocore).open(url) as client:
-        return await measure(client, blocks)
+        return await measure(clients, blocks)
 
 
 def main() -> None:
-    """Measure one client and write what it took."""
+    """Measure the clients and write what they took."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.calls")
-    parser.add_argument("client", choices=("floor", "wire", "aiobotocore"))
+    parser.add_argument("clients", help=f"one or several of {', '.join(CLIENTS)}, with commas")
     parser.add_argument("url")
     parser.add_argument("file", type=Path)
     parser.add_argument("--blocks", type=int, default=16)
     options = parser.parse_args()
+    names = options.clients.split(",")
     factory = None
-    if options.client == "floor":  # as the daemon does, or this would be no floor
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 50)
-    elif options.client == "wire":
+    if "wire" in names:
         from esmd.loop import loop_factory, settle_garbage  # noqa: PLC0415 - the floor runs where there is no esmd
 
         factory = loop_factory(os.environ)
         settle_garbage()
+    elif "floor" in names:  # as the daemon does, or this would be no floor
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
     with asyncio.Runner(loop_factory=factory) as runner:
-        took = runner.run(_run(options.client, options.url, options.blocks))
+        took = runner.run(_run(names, options.url, options.blocks))
     unfinished = options.file.with_suffix(".unfinished")
     unfinished.write_text(json.dumps(took))
     unfinished.replace(options.file)

@@ -40,8 +40,12 @@ try:
 except ImportError:
     try:
         # Where the guard runs: the project's own environment has it, and not orjson.
-        from pydantic_core import from_json as loads
+        from pydantic_core import from_json
         from pydantic_core import to_json as dumps
+
+        def loads(text: bytes) -> Any:
+            return from_json(text, cache_strings="keys")
+
     except ImportError:
         loads = json.loads
 
@@ -62,9 +66,6 @@ RECEIVE = json.dumps(
 _DELETE_HEAD = f'{{"QueueUrl":"{_QUEUE}","Entries":['.encode()
 _QUEUE_ARN = "arn:aws:sqs:us-east-1:000000000000:q0000"
 _STREAM_ARN = "arn:aws:kinesis:us-east-1:000000000000:stream/s0000"
-ITERATOR = json.dumps(
-    {"StreamARN": _STREAM_ARN, "ShardId": "shardId-000000000000", "ShardIteratorType": "TRIM_HORIZON"}
-).encode()
 _PAGE = 1000
 _STAMP = re.compile(rb"stamp\\\":\\\"(\d{20})")
 
@@ -163,6 +164,12 @@ def raw_latency(url: str, tally: Tally, _: argparse.Namespace) -> None:
             tally.add(len(messages))
 
 
+def iterator_request(shard: str = "shardId-000000000000") -> bytes:
+    """The body of GetShardIterator, from the oldest record on."""
+    where = {"StreamARN": _STREAM_ARN, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"}
+    return json.dumps(where).encode()
+
+
 def read_request(iterator: str, limit: int = _PAGE) -> bytes:
     """The body of GetRecords."""
     return f'{{"ShardIterator":"{iterator}","Limit":{limit},"StreamARN":"{_STREAM_ARN}"}}'.encode()
@@ -170,7 +177,7 @@ def read_request(iterator: str, limit: int = _PAGE) -> bytes:
 
 def kinesis_bare(url: str, tally: Tally, options: argparse.Namespace) -> None:
     api = Blocking(url, "kinesis")
-    iterator = loads(api.call("Kinesis_20131202.GetShardIterator", ITERATOR))["ShardIterator"]
+    iterator = loads(api.call("Kinesis_20131202.GetShardIterator", iterator_request()))["ShardIterator"]
     while True:
         page = loads(api.call("Kinesis_20131202.GetRecords", read_request(iterator)))
         iterator = page["NextShardIterator"]
@@ -188,7 +195,7 @@ async def kinesis_lean(url: str, tally: Tally, options: argparse.Namespace) -> N
     await api.open(1)
     worker = await _Worker.start() if options.floor == "kinesis-worker" else None
     loop = asyncio.get_running_loop()
-    iterator = loads(await api.call("Kinesis_20131202.GetShardIterator", ITERATOR))["ShardIterator"]
+    iterator = loads(await api.call("Kinesis_20131202.GetShardIterator", iterator_request()))["ShardIterator"]
     reading = loop.create_task(api.call("Kinesis_20131202.GetRecords", read_request(iterator)))
     while True:
         page = loads(await reading)

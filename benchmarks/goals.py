@@ -18,6 +18,7 @@ LEAN_SQS = "floor, lean asyncio x4"
 ESMD = "esmd, inline"
 WORKER = "esmd, worker"
 CLIENT = "esmd's client"
+LOCALSTACK = "LocalStack's own mapping"
 
 
 class Run:
@@ -203,7 +204,13 @@ GOALS = (
     Goal("G17", "memory with 10 mappings", _at_most(70, 60, "MB"), _value("idle", "10 SQS mappings", "memory_mb")),
     Goal("G18", "cold start to first receive", _at_most(1, 0.4, "s"), _value("cold-start", "esmd", "start_s")),
     Goal("G19", "drain, beyond the handlers' time", _at_most(1, 0.1, "s"), _value("drain", "esmd", "drain_s")),
-    Goal("G20", "against LocalStack's own mapping", _at_least(20, None, "x"), _nothing),
+    Goal("G20", "LocalStack's own mapping, by rate", _at_least(20, None, "x"), _times("localstack", LOCALSTACK, ESMD)),
+    Goal(
+        "G20b",
+        "LocalStack's own mapping, by latency p50",
+        _at_least(20, None, "x"),
+        _times("localstack", LOCALSTACK, ESMD, "p50_ms"),
+    ),
 )
 """All of them, in order."""
 

@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from benchmarks import moments
+from benchmarks import localstack, moments
 from benchmarks.calls import MESSAGES_NEEDED, RECORDS_NEEDED
 from benchmarks.configuration import Setup
 from benchmarks.fake.spec import FakeSpec
@@ -29,7 +29,7 @@ _PLENTY = 4_000_000
 QUEUE = FakeSpec(messages=_PLENTY)
 SLOW_QUEUE = FakeSpec(messages=_PLENTY, latency=0.005)
 SHARD = FakeSpec(shards=1, records=50_000_000, body=100)
-CALLED = FakeSpec(messages=MESSAGES_NEEDED, shards=1, records=RECORDS_NEEDED, data=100)
+CALLED = FakeSpec(messages=MESSAGES_NEEDED, shards=2, records=RECORDS_NEEDED, data=100)
 PACED = FakeSpec(messages=100_000, rate=100, start_after=0.5, stamped=True)
 PACED_SHARD = FakeSpec(shards=1, records=100_000, rate=100, start_after=0.5, stamped=True)
 
@@ -333,6 +333,19 @@ def _moments(*, long: bool) -> list[Scenario]:
     ]
 
 
+def _against_localstack() -> Scenario:
+    return Scenario(
+        name="localstack",
+        title="SQS on a real LocalStack: a backlog, and the latency of 5 messages a second",
+        rows=_rows(FakeSpec(), daemon("esmd, inline", Setup(handler="timed")), localstack.own_mapping()),
+        measure=localstack.measure,
+        compared=("rate", "p50_ms"),
+        shown=("rate", "p50_ms", "p99_ms"),
+        missing=localstack.missing(),
+        rounds=3,
+    )
+
+
 def scenarios(*, long: bool = False) -> list[Scenario]:
     """All of them. `long`: with pauses as the goals have them."""
-    return [*_sqs_scenarios(), *_stream_scenarios(), _calls(), *_moments(long=long)]
+    return [*_sqs_scenarios(), *_stream_scenarios(), _calls(), *_moments(long=long), _against_localstack()]

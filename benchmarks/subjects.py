@@ -84,13 +84,13 @@ def floor(name: str, kind: str, *options: str, own: bool = False) -> Subject:
     )
 
 
-def caller(name: str, client: str, *, blocks: int = 16, loop: str = "auto", own: bool = False) -> Subject:
-    """One of `benchmarks.calls`, that many blocks; `loop` and `own` as for `daemon` and `floor`."""
-    python = str((environment_python() if client == "floor" and not own else None) or sys.executable)
+def caller(name: str, clients: str, *, blocks: int = 16, loop: str = "auto") -> Subject:
+    """`benchmarks.calls` of those clients, that many blocks; the floor alone with the peers' interpreter."""
+    python = str((environment_python() if clients == "floor" else None) or sys.executable)
 
     def command(place: Place) -> list[str]:
         file = str(place.folder / CALLS_FILE)
-        return [python, "-m", "benchmarks.calls", client, place.url, file, "--blocks", str(blocks)]
+        return [python, "-m", "benchmarks.calls", clients, place.url, file, "--blocks", str(blocks)]
 
     return Subject(
         name=name,
