@@ -49,7 +49,7 @@ explore: $(READY) ## Let the property tests look for new examples
 	@HYPOTHESIS_PROFILE=explore $(BIN)/pytest tests/property $(ARGS)
 
 .PHONY: bench
-bench: $(READY) ## Measure against floors and peers, a quarter of an hour; writes benchmarks/RESULTS.md
+bench: $(READY) ## Measure against floors and peers, twenty minutes; writes benchmarks/RESULTS.md
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: bench-localstack
