@@ -63,7 +63,23 @@ def own_mapping() -> Subject:
 
 
 def measure(subject: Subject, _: FakeSpec) -> Figures:
-    """Messages a second of a backlog, and latencies of single messages."""
+    """Messages a second of a backlog, and latencies of single messages.
+
+    Raises:
+        RunError: LocalStack, or the daemon, did not do what it was asked for.
+    """
+    # They take long to load, and are needed here only.
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+    from esmd.testing.server_process import ServerStartError  # noqa: PLC0415
+
+    try:
+        return _measure(subject)
+    except (BotoCoreError, ClientError, ServerStartError) as error:
+        raise RunError(f"LocalStack: {error}") from error
+
+
+def _measure(subject: Subject) -> Figures:
     server = _server()
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)

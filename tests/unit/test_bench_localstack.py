@@ -7,19 +7,8 @@ import subprocess
 import sys
 import time
 import zipfile
-from pathlib import Path
 
-import pytest
-
-_ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def _benchmarks_importable(monkeypatch):
-    monkeypatch.syspath_prepend(str(_ROOT))
-    yield
-    for name in [name for name in sys.modules if name.partition(".")[0] == "benchmarks"]:
-        monkeypatch.delitem(sys.modules, name)
+from support.benchmarks import benchmarks_importable  # noqa: F401 - a fixture
 
 
 def test_without_localstack_nothing_is_measured_and_the_reason_is_said(monkeypatch, tmp_path):
@@ -40,7 +29,8 @@ def test_its_function_notes_how_old_messages_are_where_the_benchmark_reads_it(tm
 
     zipfile.ZipFile(io.BytesIO(_archive())).extractall(tmp_path / "code")
     body = f'{{"stamp":"{time.monotonic_ns():020}"}}'
-    script = f"from benchmarks.handlers import aged; print(aged({{'Records': [{{'body': {body!r}}}] * 3}}, None))"  # by an interpreter that has nothing else, as LocalStack's has not
+    script = f"from benchmarks.handlers import aged; print(aged({{'Records': [{{'body': {body!r}}}] * 3}}, None))"
+    # By an interpreter that has nothing else, as LocalStack's function has not.
     done = subprocess.run(
         [sys.executable, "-S", "-c", script],
         cwd=tmp_path / "code",

@@ -4,21 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from pathlib import Path
 
-import pytest
+from support.benchmarks import ROOT, benchmarks_importable  # noqa: F401 - a fixture
 
-_ROOT = Path(__file__).parents[2]
 CALLS = {"G8", "G8b", "G9", "G9b"}
-
-
-@pytest.fixture(autouse=True)
-def _benchmarks_importable(monkeypatch):
-    # Only for these tests: with the root on the path, `config` and `pollers` would be importable by their bare names.
-    monkeypatch.syspath_prepend(str(_ROOT))
-    yield
-    for name in [name for name in sys.modules if name.partition(".")[0] == "benchmarks"]:
-        monkeypatch.delitem(sys.modules, name)
 
 
 def _table(*, compared="us", **rows):
@@ -203,6 +192,6 @@ def test_configurations_are_valid(tmp_path):
 
 
 def test_nothing_of_the_benchmarks_shadows_the_standard_library():
-    modules = {path.stem for path in (_ROOT / "benchmarks").glob("*.py")} - {"__init__", "__main__"}
+    modules = {path.stem for path in (ROOT / "benchmarks").glob("*.py")} - {"__init__", "__main__"}
     assert modules & set(sys.stdlib_module_names) == set()
     assert importlib.util.find_spec("profile") is not None
