@@ -31,8 +31,10 @@ run: $(READY) ## Show mappings at work, on an AWS of their own (Ctrl-C ends it)
 	@$(BIN)/esmd dev examples/quickstart --traffic examples/quickstart/traffic.jsonl $(ARGS)
 
 .PHONY: test
-test: $(READY) servers check ## Check the code and run every test but the slow ones
-	@$(BIN)/pytest -m "not slow" $(SIDE_BY_SIDE) $(ARGS)
+test: $(READY) servers check ## Check the code and its speed, and run every test but the slow ones
+	@lost=; $(BIN)/python -m benchmarks.guard || lost=1; \
+		$(BIN)/pytest -m "not slow" $(SIDE_BY_SIDE) $(ARGS) || exit $$?; \
+		test -z "$$lost" || { echo "make test: the guard of the benchmarks failed, see above the tests" >&2; exit 1; }
 
 .PHONY: test-fast
 test-fast: $(READY) ## Run the quick tests only: no servers
@@ -62,8 +64,12 @@ explore: $(READY) ## Let the property tests look for new examples
 	@HYPOTHESIS_PROFILE=explore $(BIN)/pytest tests/property $(ARGS)
 
 .PHONY: bench
-bench: $(READY) ## Measure against floors and peers, a quarter of an hour; writes benchmarks/RESULTS.md
+bench: $(READY) ## Measure against floors and peers, twenty minutes; writes benchmarks/RESULTS.md
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: bench-localstack
+bench-localstack: $(READY) localstack ## Measure against LocalStack's own mapping, on a real LocalStack
+	@$(BIN)/python -m benchmarks --only localstack $(ARGS)
 
 .PHONY: bench-guard
 bench-guard: $(READY) ## Fail if a main scenario has lost 15 % against its floor

@@ -30,7 +30,6 @@ def run_scenario(scenario: Scenario, rounds: int) -> Table:
         name=scenario.name,
         title=scenario.title,
         compared=scenario.compared,
-        higher_is_better=scenario.higher_is_better,
         shown=scenario.shown,
     )
     if scenario.missing:

@@ -5,13 +5,14 @@
 | floor           | what it does                                                                             |
 |-----------------|------------------------------------------------------------------------------------------|
 | sqs-bare        | blocking socket: receive 10, event, no-op, delete 10                                     |
-| sqs-lean        | asyncio protocol, uvloop and orjson if they are there: 4 pollers, deletes overlapped     |
+| sqs-lean        | asyncio protocol, uvloop if it is there: 4 pollers, deletes overlapped                   |
 | kinesis-bare    | blocking socket: GetRecords 1,000, event JSON for each batch, no-op                      |
 | kinesis-lean    | the same over the asyncio protocol, the next page on its way meanwhile                   |
 | kinesis-worker  | the same, the event sent to a worker process over a socket pair and its answer awaited   |
 | raw-latency     | blocking long poll, 1 to 10 messages, age of each noted, delete                          |
 
-None retries, checkpoints, times out, reports failures or counts metrics.
+JSON is done by orjson, or by pydantic_core where that is missing. None retries, checkpoints, times out, reports failures or
+counts metrics.
 """
 
 from __future__ import annotations
@@ -37,14 +38,23 @@ except ImportError:
 try:
     from orjson import dumps, loads  # type: ignore[import-not-found, unused-ignore]
 except ImportError:
-    loads = json.loads
+    try:
+        # Where the guard runs: the project's own environment has it, and not orjson.
+        from pydantic_core import from_json
+        from pydantic_core import to_json as dumps
 
-    def dumps(value: object) -> bytes:
-        return json.dumps(value, separators=(",", ":")).encode()
+        def loads(text: bytes) -> Any:
+            return from_json(text, cache_strings="keys")
+
+    except ImportError:
+        loads = json.loads
+
+        def dumps(value: object) -> bytes:
+            return json.dumps(value, separators=(",", ":")).encode()
 
 
 _QUEUE = "http://127.0.0.1/000000000000/q0000"
-_RECEIVE = json.dumps(
+RECEIVE = json.dumps(
     {
         "QueueUrl": _QUEUE,
         "MaxNumberOfMessages": 10,
@@ -118,7 +128,7 @@ async def no_op(_event: object) -> None:
 def sqs_bare(url: str, tally: Tally, _: argparse.Namespace) -> None:
     api = Blocking(url, "sqs")
     while True:
-        messages = loads(api.call("AmazonSQS.ReceiveMessage", _RECEIVE)).get("Messages", ())
+        messages = loads(api.call("AmazonSQS.ReceiveMessage", RECEIVE)).get("Messages", ())
         if messages:
             sqs_event(messages)
             api.call("AmazonSQS.DeleteMessageBatch", delete_request(messages))
@@ -132,7 +142,7 @@ async def sqs_lean(url: str, tally: Tally, options: argparse.Namespace) -> None:
 
     async def poll() -> None:
         while True:
-            messages = loads(await polls.call("AmazonSQS.ReceiveMessage", _RECEIVE)).get("Messages", ())
+            messages = loads(await polls.call("AmazonSQS.ReceiveMessage", RECEIVE)).get("Messages", ())
             if messages:
                 await no_op(sqs_event(messages))
                 deletes.post("AmazonSQS.DeleteMessageBatch", delete_request(messages), loads)
@@ -144,7 +154,7 @@ async def sqs_lean(url: str, tally: Tally, options: argparse.Namespace) -> None:
 def raw_latency(url: str, tally: Tally, _: argparse.Namespace) -> None:
     api = Blocking(url, "sqs")
     while True:
-        answer = api.call("AmazonSQS.ReceiveMessage", _RECEIVE)
+        answer = api.call("AmazonSQS.ReceiveMessage", RECEIVE)
         now = time.monotonic_ns()
         for stamp in _STAMP.findall(answer):
             tally.took(now - int(stamp))
@@ -154,20 +164,22 @@ def raw_latency(url: str, tally: Tally, _: argparse.Namespace) -> None:
             tally.add(len(messages))
 
 
-def _iterator_request() -> bytes:
-    where = {"StreamARN": _STREAM_ARN, "ShardId": "shardId-000000000000", "ShardIteratorType": "TRIM_HORIZON"}
+def iterator_request(shard: str = "shardId-000000000000") -> bytes:
+    """The body of GetShardIterator, from the oldest record on."""
+    where = {"StreamARN": _STREAM_ARN, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"}
     return json.dumps(where).encode()
 
 
-def _read_request(iterator: str) -> bytes:
-    return f'{{"ShardIterator":"{iterator}","Limit":{_PAGE},"StreamARN":"{_STREAM_ARN}"}}'.encode()
+def read_request(iterator: str, limit: int = _PAGE) -> bytes:
+    """The body of GetRecords."""
+    return f'{{"ShardIterator":"{iterator}","Limit":{limit},"StreamARN":"{_STREAM_ARN}"}}'.encode()
 
 
 def kinesis_bare(url: str, tally: Tally, options: argparse.Namespace) -> None:
     api = Blocking(url, "kinesis")
-    iterator = loads(api.call("Kinesis_20131202.GetShardIterator", _iterator_request()))["ShardIterator"]
+    iterator = loads(api.call("Kinesis_20131202.GetShardIterator", iterator_request()))["ShardIterator"]
     while True:
-        page = loads(api.call("Kinesis_20131202.GetRecords", _read_request(iterator)))
+        page = loads(api.call("Kinesis_20131202.GetRecords", read_request(iterator)))
         iterator = page["NextShardIterator"]
         records = page["Records"]
         for start in range(0, len(records), options.batch_size):
@@ -183,11 +195,11 @@ async def kinesis_lean(url: str, tally: Tally, options: argparse.Namespace) -> N
     await api.open(1)
     worker = await _Worker.start() if options.floor == "kinesis-worker" else None
     loop = asyncio.get_running_loop()
-    iterator = loads(await api.call("Kinesis_20131202.GetShardIterator", _iterator_request()))["ShardIterator"]
-    reading = loop.create_task(api.call("Kinesis_20131202.GetRecords", _read_request(iterator)))
+    iterator = loads(await api.call("Kinesis_20131202.GetShardIterator", iterator_request()))["ShardIterator"]
+    reading = loop.create_task(api.call("Kinesis_20131202.GetRecords", read_request(iterator)))
     while True:
         page = loads(await reading)
-        reading = loop.create_task(api.call("Kinesis_20131202.GetRecords", _read_request(page["NextShardIterator"])))
+        reading = loop.create_task(api.call("Kinesis_20131202.GetRecords", read_request(page["NextShardIterator"])))
         records = page["Records"]
         for start in range(0, len(records), options.batch_size):
             batch = records[start : start + options.batch_size]

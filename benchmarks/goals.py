@@ -1,7 +1,7 @@
 """The twenty goals for speed, and what a run says of each: reached, not reached, not measured.
 
 A goal holds what must be and what would be splendid. Its value comes out of the tables of one run; where a scenario did not
-run, or there is no scenario (LocalStack, the parts of a call), it is not measured.
+run, or there is none, it is not measured. Where a goal can be read in several ways, each has a line, with a letter.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 LEAN_SQS = "floor, lean asyncio x4"
 ESMD = "esmd, inline"
 WORKER = "esmd, worker"
+CLIENT = "esmd's client"
+LOCALSTACK = "LocalStack's own mapping"
 
 
 class Run:
@@ -68,7 +70,7 @@ class Goal:
     """One goal.
 
     Attributes:
-        number: G1 to G20, with a letter where one goal has several numbers.
+        number: G1 to G20, with a letter where one goal has several lines.
         text: what is compared.
         bounds: which values reach it.
         value: takes it from a run; None where nothing measures it.
@@ -109,8 +111,8 @@ def _at_most(must: float, ambitious: float | None, unit: str) -> Bounds:
 _LATENCY = Bounds(1.5, 1.15, "x", at_least=False, believed=0.9)
 
 
-def _times(scenario: str, row: str, to: str | None = None) -> Callable[[Run], float | None]:
-    return lambda run: run.times(scenario, row, to=to)
+def _times(scenario: str, row: str, to: str | None = None, figure: str | None = None) -> Callable[[Run], float | None]:
+    return lambda run: run.times(scenario, row, to=to, figure=figure)
 
 
 def _of_raw(scenario: str) -> Callable[[Run], float | None]:
@@ -126,6 +128,25 @@ def _nothing(_: Run) -> None:
     """No scenario measures it."""
 
 
+_CALLS = (
+    ("", "ReceiveMessage of 10", "receive_us"),
+    ("b", "DeleteMessageBatch of 10", "delete_us"),
+    ("c", "GetRecords of 100", "read_100_us"),
+    ("d", "GetRecords of 1,000", "read_1000_us"),
+)
+"""Letter, text and figure of each call."""
+
+
+def _of_socket(figure: str) -> Callable[[Run], float | None]:
+    """CPU of a call, as a multiple of a blocking socket's."""
+    return _times("calls", CLIENT, to="floor, blocking socket", figure=figure)
+
+
+def _of_botocore(figure: str) -> Callable[[Run], float | None]:
+    """CPU of aiobotocore's call, as a multiple of ours."""
+    return _times("calls", "aiobotocore", to=CLIENT, figure=figure)
+
+
 _WORKER_FLOOR = "floor, lean asyncio to a worker"
 _IDLE = "20 SQS mappings and 20 shards"
 
@@ -139,14 +160,41 @@ GOALS = (
     Goal("G5", "SQS latency p50, of a raw client's", _LATENCY, _of_raw("latency")),
     Goal("G6", "SQS latency p99", _at_most(5, None, "ms"), _value("latency", ESMD, "p99_ms")),
     Goal("G7", "a message after idling, of a raw client's", _LATENCY, _of_raw("latency-idle")),
-    Goal("G8", "a hot call, of blocking socket and orjson", _at_most(1.6, 1.25, "x"), _nothing),
-    Goal("G9", "a hot call, against aiobotocore", _at_least(15, 25, "x"), _nothing),
-    Goal(
-        "G10", "Kinesis to a worker, of the floor", _at_least(0.5, 0.8, "%"), _times("kinesis", _WORKER_FLOOR, WORKER)
+    *(
+        Goal(f"G8{letter}", f"{call}, of blocking socket and orjson", _at_most(1.6, 1.25, "x"), _of_socket(figure))
+        for letter, call, figure in _CALLS
     ),
-    Goal("G11", "Kinesis, against async-kinesis", _at_least(50, 100, "x"), _times("kinesis", "async-kinesis, tuned")),
+    *(
+        Goal(f"G9{letter}", f"{call}, against aiobotocore", _at_least(must, best, "x"), _of_botocore(figure))
+        for (letter, call, figure), (must, best) in zip(_CALLS, ((15, 25), (15, 25), (15, 25), (20, 35)), strict=True)
+    ),
     Goal(
-        "G11b", "Kinesis, against an aiobotocore loop", _at_least(15, None, "x"), _times("kinesis", "aiobotocore loop")
+        "G10",
+        "Kinesis to a worker, batches of 1,000, of the floor",
+        _at_least(0.5, 0.8, "%"),
+        _times("kinesis", f"{_WORKER_FLOOR}, 1,000", f"{WORKER}, 1,000"),
+    ),
+    Goal("G10b", "the same, batches of 100", _at_least(0.5, 0.8, "%"), _times("kinesis", _WORKER_FLOOR, WORKER)),
+    *(
+        Goal(
+            f"G11{letter}",
+            f"Kinesis, batches of {size}, against async-kinesis, by {name}",
+            _at_least(50, 100, "x"),
+            _times("kinesis", "async-kinesis, tuned", row, figure),
+        )
+        for letter, size, name, row, figure in (
+            ("", "1,000", "rate", f"{ESMD}, 1,000", "rate"),
+            ("b", "1,000", "CPU", f"{ESMD}, 1,000", "us"),
+            ("c", "100", "rate", ESMD, "rate"),
+            ("d", "100", "CPU", ESMD, "us"),
+        )
+    ),
+    Goal("G11e", "Kinesis, against the KCL", _at_least(3, 6, "x"), _nothing),
+    Goal(
+        "G11f",
+        "Kinesis, batches of 100, against an aiobotocore loop, by CPU",
+        _at_least(15, None, "x"),
+        _times("kinesis", "aiobotocore loop", ESMD),
     ),
     Goal("G12", "Kinesis latency p50", _at_most(30, 15, "ms"), _value("latency-kinesis", ESMD, "p50_ms")),
     Goal("G13", "worker's parent CPU, of inline", _at_most(1.8, 1.4, "x"), _times("sqs-handlers", "worker")),
@@ -156,9 +204,15 @@ GOALS = (
     Goal("G17", "memory with 10 mappings", _at_most(70, 60, "MB"), _value("idle", "10 SQS mappings", "memory_mb")),
     Goal("G18", "cold start to first receive", _at_most(1, 0.4, "s"), _value("cold-start", "esmd", "start_s")),
     Goal("G19", "drain, beyond the handlers' time", _at_most(1, 0.1, "s"), _value("drain", "esmd", "drain_s")),
-    Goal("G20", "against LocalStack's own mapping", _at_least(20, None, "x"), _nothing),
+    Goal("G20", "LocalStack's own mapping, by rate", _at_least(20, None, "x"), _times("localstack", LOCALSTACK, ESMD)),
+    Goal(
+        "G20b",
+        "LocalStack's own mapping, by latency p50",
+        _at_least(20, None, "x"),
+        _times("localstack", LOCALSTACK, ESMD, "p50_ms"),
+    ),
 )
-"""All of them, in order; some have two numbers."""
+"""All of them, in order."""
 
 
 def markdown(run: Run) -> str:

@@ -14,8 +14,10 @@ from urllib.parse import urlsplit
 
 from benchmarks import meters
 from benchmarks.run import SETTLING, RunError, measure_once, measure_whole, running
+from benchmarks.subjects import CALLS_FILE
 
 if TYPE_CHECKING:
+    from benchmarks.calls import Blocks
     from benchmarks.fake.spec import FakeSpec
     from benchmarks.run import Measurement, Running
     from benchmarks.subjects import Subject
@@ -51,6 +53,22 @@ def latency(subject: Subject, spec: FakeSpec) -> Figures:
     if len(ages) < spec.rate:
         raise RunError(f"{subject.name}: only {len(ages)} messages came through\n{at_work.log[-2000:]}")
     return {"p50_ms": statistics.median(ages) / 1e6, "p99_ms": statistics.quantiles(ages, n=100)[98] / 1e6}
+
+
+def calls(subject: Subject, spec: FakeSpec) -> Figures:
+    """CPU of one call of each kind, in microseconds: the medians of what `benchmarks.calls` finds for its client."""
+    (found,) = blocks_of_calls(subject, spec).values()
+    return {kind: statistics.median(blocks) for kind, blocks in found.items()}
+
+
+def blocks_of_calls(subject: Subject, spec: FakeSpec) -> Blocks:
+    """What `benchmarks.calls` finds."""
+    with running(subject, spec) as at_work:
+        file = at_work.place.folder / CALLS_FILE
+        at_work.wait_for(file.exists, what="figures of its calls", patience=120)
+        found: Blocks = json.loads(file.read_text())
+        at_work.check()
+    return found
 
 
 def _ages(at_work: Running) -> list[int]:

@@ -24,8 +24,15 @@ UNITS = {
     "memory_mb": "MB",
     "start_s": "s",
     "drain_s": "s",
+    "receive_us": "ReceiveMessage, us",
+    "delete_us": "DeleteMessageBatch, us",
+    "read_100_us": "GetRecords of 100, us",
+    "read_1000_us": "GetRecords of 1,000, us",
 }
 """Heading of each figure."""
+
+MORE_IS_BETTER = frozenset({"rate"})
+"""Figures of which more is better; of all others less."""
 
 SERVER_BOUND = 0.9
 """Where the fake was busy for more of the time than this, the row is about the fake."""
@@ -52,8 +59,7 @@ class Table:
     Attributes:
         name: of the scenario.
         title: of the table.
-        compared: the figure whose ratio is shown.
-        higher_is_better: whether more of it is better.
+        compared: the figures whose ratios are shown; the first is the one that matters most.
         shown: the figures with a column.
         rows: figures of each row, a dict for each round; the first row is what the others are compared with.
         notes: rows that are left out, and why.
@@ -61,8 +67,7 @@ class Table:
 
     name: str
     title: str
-    compared: str
-    higher_is_better: bool
+    compared: tuple[str, ...]
     shown: tuple[str, ...]
     rows: dict[str, list[dict[str, float]]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -77,11 +82,14 @@ class Table:
         return statistics.median(values) if values else None
 
     def ratio(self, row: str, *, to: str | None = None, figure: str | None = None) -> Spread | None:
-        """How many times worse than `to` (the first row) a row is; None if either was not measured."""
-        name = figure or self.compared
+        """How many times worse than `to` (the first row) a row is, in one figure (the first compared one).
+
+        None if either row was not measured.
+        """
+        name = figure or self.compared[0]
         base = self.rows.get(to or next(iter(self.rows), ""), ())
         pairs = [(mine[name], theirs[name]) for mine, theirs in zip(self.rows.get(row, ()), base, strict=False)]
-        if self.higher_is_better and figure is None:
+        if name in MORE_IS_BETTER:
             pairs = [(theirs, mine) for mine, theirs in pairs]
         ratios = [mine / theirs for mine, theirs in pairs if theirs]
         return Spread.of(ratios) if ratios else None
@@ -90,7 +98,8 @@ class Table:
         """The table as text."""
         lines = [f"### {self.name}: {self.title}", ""]
         if self.rows:
-            heads = ["", *(UNITS[name] for name in self.shown), "x first row (least to greatest)"]
+            ratios = [f"x first row{self._of(name)} (least to greatest)" for name in self.compared]
+            heads = ["", *(UNITS[name] for name in self.shown), *ratios]
             lines += [_line(heads), _line(["---"] * len(heads))]
             lines += [_line(self._cells(row)) for row in self.rows]
             lines.append("")
@@ -102,12 +111,16 @@ class Table:
         for name in self.shown:
             value = self.figure(row, name)
             cells.append("" if value is None else _shown(name, value))
-        ratio = self.ratio(row)
         first = row == next(iter(self.rows))
-        cells.append(
-            "1" if first else "" if ratio is None else f"{ratio.median:.2f} ({ratio.least:.2f} to {ratio.greatest:.2f})"
-        )
+        for name in self.compared:
+            ratio = None if first else self.ratio(row, figure=name)
+            text = "" if ratio is None else f"{ratio.median:.2f} ({ratio.least:.2f} to {ratio.greatest:.2f})"
+            cells.append("1" if first else text)
         return cells
+
+    def _of(self, name: str) -> str:
+        """Which figure a ratio is of, where there are several."""
+        return "" if len(self.compared) == 1 else f", {UNITS[name].removesuffix(', us')}"
 
 
 def _shown(name: str, value: float) -> str:

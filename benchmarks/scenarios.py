@@ -11,10 +11,11 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from benchmarks import moments
+from benchmarks import localstack, moments
+from benchmarks.calls import MESSAGES_NEEDED, RECORDS_NEEDED
 from benchmarks.configuration import Setup
 from benchmarks.fake.spec import FakeSpec
-from benchmarks.subjects import daemon, floor, loop, sqs_consumer
+from benchmarks.subjects import caller, daemon, floor, loop, sqs_consumer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,8 +29,11 @@ _PLENTY = 4_000_000
 QUEUE = FakeSpec(messages=_PLENTY)
 SLOW_QUEUE = FakeSpec(messages=_PLENTY, latency=0.005)
 SHARD = FakeSpec(shards=1, records=50_000_000, body=100)
+CALLED = FakeSpec(messages=MESSAGES_NEEDED, shards=2, records=RECORDS_NEEDED, data=100)
 PACED = FakeSpec(messages=100_000, rate=100, start_after=0.5, stamped=True)
 PACED_SHARD = FakeSpec(shards=1, records=100_000, rate=100, start_after=0.5, stamped=True)
+
+_PAGES = ("--batch-size", "1000")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +53,7 @@ class Scenario:
         title: what the table shows.
         rows: the first is the one that the others are compared with.
         measure: runs one row once.
-        compared: the figure whose ratio is shown.
-        higher_is_better: whether more of it is better.
+        compared: the figures whose ratios are shown; the first is the one that matters most.
         rounds: at most; what takes long is not repeated as often.
         missing: why it cannot run; empty if it can.
     """
@@ -59,8 +62,7 @@ class Scenario:
     title: str
     rows: tuple[Row, ...]
     measure: Callable[[Subject, FakeSpec], Figures] = moments.throughput
-    compared: str = "us"
-    higher_is_better: bool = False
+    compared: tuple[str, ...] = ("us",)
     rounds: int = 99
     missing: str = ""
     shown: tuple[str, ...] = field(default=("us", "all_us", "rate", "server"))
@@ -114,8 +116,7 @@ def _sqs_scenarios() -> list[Scenario]:
                 loop("aiobotocore loop x8", "aiobotocore-sqs", "--pollers", "8"),
                 floor("floor, lean asyncio x32", "sqs-lean", "--pollers", "32"),
             ),
-            compared="rate",
-            higher_is_better=True,
+            compared=("rate",),
         ),
         Scenario(
             name="sqs-filters",
@@ -150,6 +151,15 @@ def _sqs_scenarios() -> list[Scenario]:
             rows=_rows(QUEUE, daemon("wire", Setup(client="wire")), daemon("botocore", Setup(client="botocore"))),
         ),
         Scenario(
+            name="sqs-loops",
+            title="SQS by event loop",
+            rows=_rows(
+                QUEUE,
+                daemon("uvloop", plain, loop="uvloop"),
+                daemon("asyncio", plain, loop="asyncio"),
+            ),
+        ),
+        Scenario(
             name="sqs-batch-size",
             title="SQS by batch size",
             rows=_rows(QUEUE, daemon("batches of 10", plain), daemon("batches of 1", Setup(batch_size=1))),
@@ -162,7 +172,7 @@ def _sqs_scenarios() -> list[Scenario]:
                     daemon(f"{count} mapping{'s' * (count > 1)}", Setup(mappings=count)),
                     FakeSpec(queues=count, messages=_PLENTY // count),
                 )
-                for count in (1, 10, 100, 500)
+                for count in (1, 10, 100, 500, 1000)
             ),
             # Each mapping opens connections of its own, and starts with few pollers.
             measure=functools.partial(moments.throughput, settling=4.0),
@@ -171,30 +181,53 @@ def _sqs_scenarios() -> list[Scenario]:
             name="sqs-processes",
             title="SQS on two free cores: messages a second",
             rows=_rows(QUEUE, daemon("two processes", plain, processes=2), daemon("one process", plain)),
-            compared="rate",
-            higher_is_better=True,
+            compared=("rate",),
             missing="" if "--processes" in _run_options() else "`esmd run` has no --processes yet",
         ),
     ]
+
+
+def _calls() -> Scenario:
+    each = ("receive_us", "delete_us", "read_100_us", "read_1000_us")
+    return Scenario(
+        name="calls",
+        title="CPU of one call, one after the other: 10 messages of 1 KB, records of 100 B",
+        rows=_rows(
+            CALLED,
+            caller("esmd's client", "wire"),
+            caller("floor, blocking socket", "floor"),
+            caller("aiobotocore", "aiobotocore", blocks=4),
+            caller("esmd's client, asyncio's loop", "wire", loop="asyncio"),
+        ),
+        measure=moments.calls,
+        compared=each,
+        shown=each,
+    )
 
 
 def _stream_scenarios() -> list[Scenario]:
     return [
         Scenario(
             name="kinesis",
-            title="Kinesis, one shard, records of 100 B, batches of 100, no-op handler",
+            title="Kinesis, one shard, records of 100 B, no-op handler; batches of 100 where the row does not say 1,000",
             rows=(
                 _kinesis("esmd, inline", SHARD),
                 _kinesis("esmd, worker", SHARD, handler="worker"),
+                _kinesis("esmd, inline, 1,000", SHARD, batch_size=1000),
+                _kinesis("esmd, worker, 1,000", SHARD, batch_size=1000, handler="worker"),
                 *_rows(
                     SHARD,
                     floor("floor, blocking socket", "kinesis-bare"),
                     floor("floor, lean asyncio", "kinesis-lean"),
                     floor("floor, lean asyncio to a worker", "kinesis-worker"),
+                    floor("floor, blocking socket, 1,000", "kinesis-bare", *_PAGES),
+                    floor("floor, lean asyncio, 1,000", "kinesis-lean", *_PAGES),
+                    floor("floor, lean asyncio to a worker, 1,000", "kinesis-worker", *_PAGES),
                     loop("aiobotocore loop", "aiobotocore-kinesis"),
                     loop("async-kinesis, tuned", "async-kinesis"),
                 ),
             ),
+            compared=("us", "rate"),
         ),
         Scenario(
             name="kinesis-shapes",
@@ -247,7 +280,7 @@ def _moments(*, long: bool) -> list[Scenario]:
                 sqs_consumer(1, latencies=True),
             ),
             measure=moments.latency,
-            compared="p50_ms",
+            compared=("p50_ms",),
             shown=("p50_ms", "p99_ms"),
         ),
         Scenario(
@@ -255,7 +288,7 @@ def _moments(*, long: bool) -> list[Scenario]:
             title="Kinesis latency at 100 records a second",
             rows=_rows(PACED_SHARD, daemon("esmd, inline", Setup(kind="kinesis", batch_size=100, handler="timed"))),
             measure=moments.latency,
-            compared="p50_ms",
+            compared=("p50_ms",),
             shown=("p50_ms", "p99_ms"),
         ),
         Scenario(
@@ -263,7 +296,7 @@ def _moments(*, long: bool) -> list[Scenario]:
             title=f"SQS, a lone message after {quiet:.0f} s without any",
             rows=_rows(FakeSpec(stamped=True), timed, floor("raw blocking long poll", "raw-latency")),
             measure=functools.partial(moments.after_idle, seconds=quiet),
-            compared="p50_ms",
+            compared=("p50_ms",),
             shown=("p50_ms",),
             rounds=1,
         ),
@@ -276,7 +309,7 @@ def _moments(*, long: bool) -> list[Scenario]:
                 Row(daemon("500 SQS mappings", Setup(mappings=500)), FakeSpec(queues=500)),
             ),
             measure=moments.idle,
-            compared="cpu_percent",
+            compared=("cpu_percent",),
             shown=("cpu_percent", "memory_mb"),
             rounds=1,
         ),
@@ -285,7 +318,7 @@ def _moments(*, long: bool) -> list[Scenario]:
             title="From the start of the process to its first receive",
             rows=_rows(FakeSpec(messages=10), daemon("esmd", Setup())),
             measure=moments.cold_start,
-            compared="start_s",
+            compared=("start_s",),
             shown=("start_s",),
         ),
         Scenario(
@@ -293,13 +326,26 @@ def _moments(*, long: bool) -> list[Scenario]:
             title="TERM with 100 messages in flight, handlers of a second: time beyond it",
             rows=_rows(FakeSpec(messages=1000), daemon("esmd", Setup(handler="slow", batch_size=1, pollers=10))),
             measure=moments.drain,
-            compared="drain_s",
+            compared=("drain_s",),
             shown=("drain_s",),
             rounds=1,
         ),
     ]
 
 
+def _against_localstack() -> Scenario:
+    return Scenario(
+        name="localstack",
+        title="SQS on a real LocalStack: a backlog, and the latency of 5 messages a second",
+        rows=_rows(FakeSpec(), daemon("esmd, inline", Setup(handler="timed")), localstack.own_mapping()),
+        measure=localstack.measure,
+        compared=("rate", "p50_ms"),
+        shown=("rate", "p50_ms", "p99_ms"),
+        missing=localstack.missing(),
+        rounds=3,
+    )
+
+
 def scenarios(*, long: bool = False) -> list[Scenario]:
     """All of them. `long`: with pauses as the goals have them."""
-    return [*_sqs_scenarios(), *_stream_scenarios(), *_moments(long=long)]
+    return [*_sqs_scenarios(), *_stream_scenarios(), _calls(), *_moments(long=long), _against_localstack()]

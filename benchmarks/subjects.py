@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from benchmarks.configuration import Setup
 
 HERE = Path(__file__).parent
+
+CALLS_FILE = "calls.json"
+"""Where `benchmarks.calls` leaves what it found, in the subject's folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +55,8 @@ class Subject:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def daemon(name: str, setup: Setup, *, processes: int = 1) -> Subject:
-    """`esmd run`, by this interpreter, on a configuration of its own."""
+def daemon(name: str, setup: Setup, *, processes: int = 1, loop: str = "auto") -> Subject:
+    """`esmd run`, by this interpreter, on a configuration of its own; `loop` as in `ESMD_LOOP`."""
 
     def command(place: Place) -> list[str]:
         file = setup.write(place.folder, tally=place.tally)
@@ -65,16 +69,34 @@ def daemon(name: str, setup: Setup, *, processes: int = 1) -> Subject:
         progress="deleted" if setup.kind == "sqs" else "tally",
         drains=True,
         counts_all=processes > 1,
+        missing="uvloop is not installed" if loop == "uvloop" and find_spec("uvloop") is None else "",
+        environment={"ESMD_LOOP": loop},
     )
 
 
-def floor(name: str, kind: str, *options: str) -> Subject:
-    """One of `benchmarks.floors`; with the harness's own interpreter where the peers' environment is missing."""
-    python = str(environment_python() or sys.executable)
+def floor(name: str, kind: str, *options: str, own: bool = False) -> Subject:
+    """One of `benchmarks.floors`, with the peers' interpreter; with our `own` where that is asked for or the other is missing."""
+    python = str((None if own else environment_python()) or sys.executable)
     return Subject(
         name=name,
         command=lambda place: [python, "-m", "benchmarks.floors", kind, place.url, str(place.tally), *options],
         progress="tally" if kind.startswith("kinesis") else "deleted",
+    )
+
+
+def caller(name: str, clients: str, *, blocks: int = 16, loop: str = "auto") -> Subject:
+    """`benchmarks.calls` of those clients, that many blocks; the floor alone with the peers' interpreter."""
+    python = str((environment_python() if clients == "floor" else None) or sys.executable)
+
+    def command(place: Place) -> list[str]:
+        file = str(place.folder / CALLS_FILE)
+        return [python, "-m", "benchmarks.calls", clients, place.url, file, "--blocks", str(blocks)]
+
+    return Subject(
+        name=name,
+        command=command,
+        missing="uvloop is not installed" if loop == "uvloop" and find_spec("uvloop") is None else "",
+        environment={"ESMD_LOOP": loop},
     )
 
 

@@ -72,7 +72,8 @@ class FakeSpec:
         queues: SQS queues q0000, q0001...; FIFO if there are groups.
         messages: that each queue holds.
         groups: message groups of a FIFO queue; 0 for standard queues.
-        body: bytes of a message body or of a record's data.
+        body: bytes of a message body, and of a record's data where `data` does not say.
+        data: bytes of a Kinesis record's data.
         streams: Kinesis streams s0000... and tables t0000...
         shards: of each stream.
         records: that each shard holds.
@@ -87,6 +88,7 @@ class FakeSpec:
     messages: int = 0
     groups: int = 0
     body: int = 1000
+    data: int | None = None
     streams: int = 1
     shards: int = 0
     records: int = 0
@@ -152,7 +154,7 @@ class FakeSpec:
         )
 
     def _record(self) -> str:
-        data = base64.b64encode(("x" * self.body).encode()).decode()
+        data = base64.b64encode(b"x" * (self.body if self.data is None else self.data)).decode()
         key = f"k{GROUP}t{_STAMP_IN_BODY}"
         record = {"SequenceNumber": f"4900000000000000000000000000{SOURCE}{NUMBER}", "Data": data, "PartitionKey": key}
         text = self._marked(record)

@@ -1,32 +1,19 @@
-"""The arithmetic of the benchmarks: ratios, goals, the guard, profiles. No process is started."""
+"""The arithmetic of the benchmarks: ratios, goals, profiles. No process is started."""
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import sys
-from pathlib import Path
 
-import pytest
+from support.benchmarks import ROOT, benchmarks_importable  # noqa: F401 - a fixture
 
-_ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def _benchmarks_importable(monkeypatch):
-    # Only for these tests: with the root on the path, `config` and `pollers` would be importable by their bare names.
-    monkeypatch.syspath_prepend(str(_ROOT))
-    yield
-    for name in [name for name in sys.modules if name.partition(".")[0] == "benchmarks"]:
-        monkeypatch.delitem(sys.modules, name)
+CALLS = {"G8", "G8b", "G9", "G9b"}
 
 
-def _table(*, higher_is_better=False, compared="us", **rows):
+def _table(*, compared="us", **rows):
     from benchmarks.results import Table
 
-    table = Table(
-        name="t", title="title", compared=compared, higher_is_better=higher_is_better, shown=(compared, "server")
-    )
+    table = Table(name="t", title="title", compared=(compared,), shown=(compared, "server"))
     for name, values in rows.items():
         for value in values:
             table.add(name, {compared: value, "server": 0.1})
@@ -40,8 +27,20 @@ def test_a_ratio_is_taken_round_by_round_so_that_a_slow_round_does_not_show():
 
 
 def test_more_is_better_turns_the_ratio_round():
-    table = _table(compared="rate", higher_is_better=True, first=[1000.0], second=[250.0])
+    table = _table(compared="rate", first=[1000.0], second=[250.0])
     assert table.ratio("second").median == 4.0
+
+
+def test_each_compared_figure_has_a_ratio_of_its_own_which_says_how_many_times_worse_a_row_is():
+    from benchmarks.results import Table
+
+    table = Table(name="t", title="title", compared=("us", "rate"), shown=("us", "rate"))
+    table.add("first", {"us": 10.0, "rate": 1000.0})
+    table.add("second", {"us": 20.0, "rate": 250.0})
+    assert table.ratio("second").median == table.ratio("second", figure="us").median == 2.0
+    assert table.ratio("second", figure="rate").median == 4.0
+    assert "x first row, us (least to greatest) | x first row, per s (least to greatest)" in table.markdown()
+    assert "| second | 20.0 | 250 | 2.00 (2.00 to 2.00) | 4.00 (4.00 to 4.00) |" in table.markdown()
 
 
 def test_a_row_that_was_not_measured_has_no_ratio():
@@ -92,10 +91,44 @@ def test_a_daemon_that_is_quicker_than_a_raw_client_is_not_believed():
     assert verdict.startswith("doubtful")
 
 
+def test_a_call_is_compared_with_the_socket_and_aiobotocore_with_it():
+    from benchmarks.goals import GOALS, Run
+    from benchmarks.results import Table
+
+    table = Table(name="calls", title="title", compared=("receive_us", "delete_us"), shown=("receive_us", "delete_us"))
+    table.add("esmd's client", {"receive_us": 75.0, "delete_us": 80.0})
+    table.add("floor, blocking socket", {"receive_us": 50.0, "delete_us": 80.0})
+    table.add("aiobotocore", {"receive_us": 750.0, "delete_us": 2400.0})
+    verdicts = {goal.number: goal.verdict(Run({"calls": table})) for goal in GOALS if goal.number in CALLS}
+    assert verdicts == {
+        "G8": ("1.50 x", "reached"),
+        "G8b": ("1.00 x", "reached, the ambitious one too"),
+        "G9": ("10 x", "not reached"),
+        "G9b": ("30 x", "reached, the ambitious one too"),
+    }
+
+
+def test_a_peer_is_compared_by_rate_and_by_cpu_in_lines_of_their_own():
+    from benchmarks.goals import GOALS, Run
+    from benchmarks.results import Table
+
+    table = Table(name="kinesis", title="title", compared=("us", "rate"), shown=("us", "rate"))
+    table.add("esmd, inline", {"us": 10.0, "rate": 60_000.0})
+    table.add("esmd, inline, 1,000", {"us": 5.0, "rate": 120_000.0})
+    table.add("async-kinesis, tuned", {"us": 50.0, "rate": 1_000.0})
+    values = {goal.number: goal.verdict(Run({"kinesis": table}))[0] for goal in GOALS}
+    assert {number: values[number] for number in ("G11", "G11b", "G11c", "G11d")} == {
+        "G11": "120 x",
+        "G11b": "10 x",
+        "G11c": "60 x",
+        "G11d": "5.00 x",
+    }
+
+
 def test_all_twenty_goals_are_there():
     from benchmarks.goals import GOALS
 
-    numbers = {int(goal.number[1:].rstrip("b")) for goal in GOALS}
+    numbers = {int(goal.number[1:].rstrip("bcdef")) for goal in GOALS}
     assert numbers == set(range(1, 21))
 
 
@@ -119,35 +152,6 @@ def test_every_goal_names_rows_that_a_scenario_has():
     rows = {scenario.name: {row.subject.name for row in scenario.rows} for scenario in scenarios()}
     assert asked
     assert [(scenario, names) for scenario, names in asked if not names <= rows[scenario]] == []
-
-
-def test_every_check_of_the_guard_has_rows_and_a_committed_share():
-    from benchmarks.guard import CHECKS, COMMITTED
-    from benchmarks.scenarios import scenarios
-
-    rows = {scenario.name: {row.subject.name for row in scenario.rows} for scenario in scenarios()}
-    assert all({check.daemon, check.floor} <= rows[check.scenario] for check in CHECKS)
-    assert set(json.loads(COMMITTED.read_text())) == {check.name for check in CHECKS}
-
-
-@pytest.mark.parametrize(
-    ("shares", "lost"),
-    [
-        ([[0.50, 0.51]], False),
-        ([[0.43, 0.43]], False),  # 14 % less
-        ([[0.40, 0.40], [0.40, 0.40]], True),
-        ([[0.10, 0.40], [0.50, 0.50]], False),  # one bad moment: the second look says otherwise
-    ],
-)
-def test_the_guard_fails_on_fifteen_percent_less_and_looks_twice(shares, lost):
-    from benchmarks.guard import judge
-
-    class Check:
-        def rounds(self, _count):
-            return list(shares.pop(0))
-
-    assert judge(Check(), 0.50)[1] is lost
-    assert shares == []
 
 
 def test_a_profile_counts_the_innermost_line_of_the_daemon_on_the_loops_thread_only():
@@ -188,6 +192,6 @@ def test_configurations_are_valid(tmp_path):
 
 
 def test_nothing_of_the_benchmarks_shadows_the_standard_library():
-    modules = {path.stem for path in (_ROOT / "benchmarks").glob("*.py")} - {"__init__", "__main__"}
+    modules = {path.stem for path in (ROOT / "benchmarks").glob("*.py")} - {"__init__", "__main__"}
     assert modules & set(sys.stdlib_module_names) == set()
     assert importlib.util.find_spec("profile") is not None
