@@ -14,12 +14,13 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Context, Decimal, DecimalException
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from esmd.mappings.events import encode, is_plain, join
+from esmd.mappings.events import PLAIN, encode, is_plain, join
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from esmd.mappings.records import Record
 
@@ -118,6 +119,21 @@ class KinesisText:
             f'"approximateArrivalTimestamp":{self._time_text}{self._after_number}{number}{self._tail}'
         ).encode()
 
+    def of_all(self, raws: Sequence[Mapping[str, Any]], arrived_at: Sequence[float]) -> list[bytes]:
+        """`of` for the records of a page: what has to be asked of their texts is asked of all of them at once."""
+        texts = [(raw["SequenceNumber"], raw["PartitionKey"], raw["Data"]) for raw in raws]
+        if not _all_plain(texts):
+            return [self.of(raw, moment) for raw, moment in zip(raws, arrived_at, strict=True)]
+        times = {moment: repr(moment) for moment in set(arrived_at)}
+        after_number, tail = self._after_number, self._tail
+        return [
+            (
+                f'{{"kinesis":{{"kinesisSchemaVersion":"1.0","partitionKey":"{key}","sequenceNumber":"{number}","data":"{data}",'
+                f'"approximateArrivalTimestamp":{times[moment]}{after_number}{number}{tail}'
+            ).encode()
+            for (number, key, data), moment in zip(texts, arrived_at, strict=True)
+        ]
+
 
 def dynamodb_record(raw: Mapping[str, Any], *, stream_arn: str, region: str) -> dict[str, Any]:
     """Turn a record of DynamoDB Streams GetRecords into its element of `Records`.
@@ -192,9 +208,23 @@ def epoch_seconds(moment: float | datetime) -> float:
     return seconds if abs(seconds) < _EXACT and round(seconds * 1000) / 1000 == seconds else round(seconds, 3)
 
 
+def epochs(moments: Sequence[float | datetime]) -> list[float]:
+    """`epoch_seconds` of each; many records of a page come in the same millisecond."""
+    known = {moment: epoch_seconds(moment) for moment in set(moments)}
+    return [known[moment] for moment in moments]
+
+
 def iso_second(second: int) -> str:
     """Epoch seconds as `2020-12-09T07:04:00Z`."""
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _all_plain(texts: Iterable[Sequence[str]]) -> bool:
+    """Whether all of them are their own JSON."""
+    try:
+        return not "".join(chain.from_iterable(texts)).encode().translate(None, PLAIN)
+    except (TypeError, UnicodeEncodeError):  # bytes, or half a surrogate pair
+        return False
 
 
 def _text(value: str) -> str:

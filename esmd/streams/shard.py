@@ -176,22 +176,15 @@ class ShardConsumer:
         return not self._around.stop.is_set()
 
     def _take_in(self, page: Page) -> None:
-        records: list[Record] = []
-        unmatched = 0
-        last: str | None = None
-        for raw in page.records:
-            admitted = self._intake.admit(raw)
-            if isinstance(admitted, str):
-                unmatched += 1
-                last = admitted
-                self._lanes.add(records)
-                records = []
-                self._lanes.skip_to(admitted)
-            else:
-                last = admitted.id
-                records.append(admitted)
-        self._lanes.add(records)
         name = self._around.settings.name
+        unmatched = len(page.records)
+        last: str | None = None
+        for records, passed_over in self._intake.admit(page.records) if page.records else ():
+            unmatched -= len(records)
+            self._lanes.add(records)
+            if passed_over is not None:
+                self._lanes.skip_to(passed_over)
+            last = passed_over or records[-1].id
         if last is not None:
             self._reader.went_past(last)
             self.last_activity = self._loop.time()
@@ -315,7 +308,7 @@ class ShardConsumer:
         if resolved:
             if self._windows is not None:
                 self._windows.resolved(resolved, state=state)
-            self._lanes.resolve(record.id for record in resolved)
+            self._lanes.resolve([record.id for record in resolved])
             if self._lanes.outstanding_bytes < self._most_ahead:
                 self._room.set()
         self.ledger.remember(str(lane), snapshot)

@@ -7,7 +7,8 @@ import random
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from esmd.mappings.lanes import Lanes, lane_of
+from esmd.mappings.lanes import Lanes
+from esmd.mappings.outstanding import lane_of
 
 from support.batches import record
 
