@@ -5,7 +5,7 @@
        '---- stop ----'--> left: what is not resolved comes again
 
 Three things run side by side: the reader fills the lanes while there is room; each lane delivers one batch at a time; the
-checkpoint follows what is resolved. A shard that retries slows no other.
+checkpoint follows what is resolved, and is stored as `esmd.streams.ledger` says. A shard that retries slows no other.
 """
 
 from __future__ import annotations
@@ -91,7 +91,6 @@ class ShardConsumer:
         self._read_to_end = False
         self._gone: ShardGoneError | None = None
         self._children: tuple[Shard, ...] = ()
-        self._committing: asyncio.Task[None] | None = None
         self.last_activity = self._loop.time()
         """Loop time of the last record read or batch ended."""
 
@@ -129,8 +128,10 @@ class ShardConsumer:
         try:
             async with asyncio.TaskGroup() as tasks:
                 reading = tasks.create_task(self._read())
+                tasks.create_task(self.ledger.follow(self._lanes, self._windows))
                 await self._deliver(tasks)
                 await asyncio.wait([reading])
+                await self.ledger.finish(self._lanes, self._windows)
         finally:
             self._around.ahead.shards -= 1
             stopping.cancel()
@@ -157,7 +158,7 @@ class ShardConsumer:
                 return
             if page is None:
                 return
-            self._take_in(page)
+            await self._take_in(page)
             if page.next_iterator is None:
                 self._children = page.children
                 self._read_to_end = True
@@ -175,7 +176,7 @@ class ShardConsumer:
             await self._room.wait()
         return not self._around.stop.is_set()
 
-    def _take_in(self, page: Page) -> None:
+    async def _take_in(self, page: Page) -> None:
         name = self._around.settings.name
         unmatched = len(page.records)
         last: str | None = None
@@ -191,7 +192,7 @@ class ShardConsumer:
             self._around.telemetry.emit(say.RecordsReceived(mapping=name, records=len(page.records)))
         if unmatched:
             self._around.telemetry.emit(say.RecordFiltered(mapping=name, records=unmatched, ids=()))
-            self._commit_in_background()
+            await self.ledger.commit_soon(self._lanes, self._windows)
         if self._reader.caught_up and self._quiet_since is None:
             self._quiet_since = self._around.wall()
         elif not self._reader.caught_up:
@@ -217,8 +218,6 @@ class ShardConsumer:
         self._room.set()
         while self._busy:
             await asyncio.wait(list(self._busy.values()))
-        if self._committing is not None:
-            await self._committing
 
     def _start(self, tasks: asyncio.TaskGroup, lane: int) -> float | None:
         """Start what is due on a free lane; else when to look again (loop time)."""
@@ -303,24 +302,24 @@ class ShardConsumer:
 
     # --- progress
 
-    async def moved(self, lane: int, resolved: Sequence[Record], *, state: bytes | None, snapshot: Any) -> None:
-        """Something has happened to a lane's batch; returns when it would survive a kill."""
+    async def moved(
+        self, lane: int, resolved: Sequence[Record], *, state: bytes | None, snapshot: Any, can_wait: bool
+    ) -> None:
+        """Something has happened to a lane's batch; returns when it is stored, or may be stored later."""
         if resolved:
             if self._windows is not None:
                 self._windows.resolved(resolved, state=state)
             self._lanes.resolve([record.id for record in resolved])
             if self._lanes.outstanding_bytes < self._most_ahead:
                 self._room.set()
+        if can_wait and self._windows is None and not self.ledger.remembers(str(lane)):
+            await self.ledger.commit_soon(self._lanes, self._windows)
+            return
         self.ledger.remember(str(lane), snapshot)
         await self._commit()
 
     async def _commit(self) -> None:
         await self.ledger.commit(self._lanes, self._windows)
-
-    def _commit_in_background(self) -> None:
-        """Filtered records move the checkpoint though nothing is delivered; that may be stored a little later."""
-        if self._committing is None or self._committing.done():
-            self._committing = self._loop.create_task(self._commit())
 
 
 class _LaneProgress:
@@ -330,8 +329,10 @@ class _LaneProgress:
         self._shard = shard
         self._lane = lane
 
-    async def moved(self, resolved: Sequence[Record], *, state: bytes | None, snapshot: dict[str, Any] | None) -> None:
-        await self._shard.moved(self._lane, resolved, state=state, snapshot=snapshot)
+    async def moved(
+        self, resolved: Sequence[Record], *, state: bytes | None, snapshot: dict[str, Any] | None, can_wait: bool
+    ) -> None:
+        await self._shard.moved(self._lane, resolved, state=state, snapshot=snapshot, can_wait=can_wait)
 
     async def before_invoke(self, first: Record) -> WindowFields | None:
         return await self._shard.window_for(first)
@@ -344,7 +345,14 @@ class _FinalProgress:
         self._shard = shard
         self._final = final
 
-    async def moved(self, resolved: Sequence[Record], *, state: bytes | None, snapshot: dict[str, Any] | None) -> None:  # noqa: ARG002 - the state of a closed window is dropped
+    async def moved(
+        self,
+        resolved: Sequence[Record],
+        *,
+        state: bytes | None,  # noqa: ARG002 - the state of a closed window is dropped
+        snapshot: dict[str, Any] | None,
+        can_wait: bool,  # noqa: ARG002 - with windows nothing can
+    ) -> None:
         await self._shard.window_moved(closed=bool(resolved), snapshot=snapshot)
 
     async def before_invoke(self, first: Record) -> WindowFields | None:  # noqa: ARG002 - no record is sent
