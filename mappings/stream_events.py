@@ -17,6 +17,8 @@ from decimal import Context, Decimal, DecimalException
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from pydantic_core import PydanticSerializationError, to_json
+
 from esmd.mappings.events import PLAIN, encode, is_plain, join
 
 if TYPE_CHECKING:
@@ -166,6 +168,51 @@ def dynamodb_record(raw: Mapping[str, Any], *, stream_arn: str, region: str) -> 
         record["userIdentity"] = {"type": identity.get("Type"), "principalId": identity.get("PrincipalId")}
     record["eventSourceARN"] = stream_arn
     return record
+
+
+class DynamoText:
+    """`encode(dynamodb_record(raw, ...))` for the records of one stream that came as JSON, in half the time.
+
+    What is the same for all of them is encoded once, and images that hold no bytes need no copy. For records without a
+    filter, which need no dict.
+    """
+
+    __slots__ = ("_before_change", "_region", "_stream_arn", "_tail")
+
+    def __init__(self, *, stream_arn: str, region: str) -> None:
+        self._stream_arn, self._region = stream_arn, region
+        self._before_change = (
+            f'","eventVersion":"1.1","eventSource":"aws:dynamodb","awsRegion":{_text(region)},"dynamodb":'.encode()
+        )
+        self._tail = f',"eventSourceARN":{_text(stream_arn)}}}'.encode()
+
+    def of_all(self, raws: Iterable[Mapping[str, Any]]) -> list[bytes]:
+        """The records' elements of `Records` as JSON. What is not usual about one goes the plain way.
+
+        Args:
+            raws: in the API's member names, as JSON has them: binaries are base64 text, times are numbers.
+        """
+        return [self._of(raw) for raw in raws]
+
+    def _of(self, raw: Mapping[str, Any]) -> bytes:
+        event_id, name, given = raw["eventID"], raw["eventName"], raw["dynamodb"]
+        try:
+            if raw.get("userIdentity") or not is_plain(event_id + name):
+                return self._plainly(raw)
+            change: dict[str, Any] = {}
+            if (moment := given.get("ApproximateCreationDateTime")) is not None:
+                change["ApproximateCreationDateTime"] = epoch_seconds(moment)
+            for member in _DYNAMODB_ORDER:
+                if (value := given.get(member)) is not None:
+                    change[member] = value
+            text = to_json(change)
+        except (TypeError, PydanticSerializationError, UnicodeEncodeError):
+            return self._plainly(raw)
+        head = f'{{"eventID":"{event_id}","eventName":"{name}'.encode()
+        return b"".join((head, self._before_change, text, self._tail))
+
+    def _plainly(self, raw: Mapping[str, Any]) -> bytes:
+        return encode(dynamodb_record(raw, stream_arn=self._stream_arn, region=self._region))
 
 
 def ordering_key_of_item(keys: Mapping[str, Mapping[str, Any]]) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from esmd.mappings.events import encode
 from esmd.mappings.records import stream_records
 from esmd.mappings.stream_events import (
+    DynamoText,
     KinesisText,
     dynamodb_record,
     epochs,
@@ -31,14 +32,13 @@ class StreamIntake:
         self._settings = settings
         self._filter = record_filter
         self._shard_id = shard_id
-        self._text = None
-        if settings.source == "kinesis" and record_filter is None:
-            self._text = KinesisText(
-                shard_id=shard_id,
-                stream_arn=settings.stream_arn,
-                region=settings.region,
-                role_arn=settings.role_arn,
-            )
+        self._kinesis = KinesisText(
+            shard_id=shard_id,
+            stream_arn=settings.stream_arn,
+            region=settings.region,
+            role_arn=settings.role_arn,
+        )
+        self._dynamodb = DynamoText(stream_arn=settings.stream_arn, region=settings.region)
 
     def admit(self, raws: Sequence[Mapping[str, Any]]) -> list[tuple[list[Record], str | None]]:
         """The records of a page in runs, each with the number of the last one behind it that no filter matches, if any.
@@ -52,7 +52,8 @@ class StreamIntake:
         if self._settings.parallelization_factor > 1:
             keys = [self._ordering_key(raw) for raw in raws]
         if self._filter is None:
-            events = self._text.of_all(raws, arrived_at) if self._text else [encode(self._element(raw)) for raw in raws]
+            is_kinesis = self._settings.source == "kinesis"
+            events = self._kinesis.of_all(raws, arrived_at) if is_kinesis else self._dynamodb.of_all(raws)
             return [(stream_records(numbers, keys, arrived_at, events), None)]
         elements = [self._element(raw) for raw in raws]
         matching = [self._filter.matches(element) for element in elements]
