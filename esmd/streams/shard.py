@@ -235,7 +235,7 @@ class ShardConsumer:
                 return None
         batch = self._lanes.take(lane, now, joins=None if self._windows is None else self._windows.joins)
         if batch is not None:
-            self._busy[lane] = tasks.create_task(self._run_batch(lane, batch))
+            self._busy[lane] = tasks.create_task(self._run_batches(lane, batch))
             return None
         due = self._lanes.due(lane)
         if self._windows is not None and (at := self._windows.due_at(self._quiet_since)) is not None:
@@ -243,30 +243,39 @@ class ShardConsumer:
         # A lane that says "at once" but gave nothing waits for more records, which wake us anyhow.
         return due if due is not None and due > now else None
 
-    async def _run_batch(self, lane: int, batch: Batch) -> None:
+    async def _run_batches(self, lane: int, batch: Batch | None) -> None:
+        """Deliver a batch, and those behind it that are due without looking at anything else."""
         try:
-            await Delivery(
-                self._around,
-                self.shard_id,
-                batch.records,
-                progress=_LaneProgress(self, lane),
-                options=self._around.settings.policy,
-                cut=batch.cut,
-                resume=self.ledger.resume(str(lane)),
-            ).run()
+            while batch is not None:
+                await self._run_batch(lane, batch)
+                self.last_activity = now = self._loop.time()
+                self._lanes.batch_ended(lane, now)
+                may_go_on = self._windows is None and not self._around.stop.is_set()
+                batch = self._lanes.take(lane, now) if may_go_on else None
         finally:
             self._ended(lane)
+
+    async def _run_batch(self, lane: int, batch: Batch) -> None:
+        await Delivery(
+            self._around,
+            self.shard_id,
+            batch.records,
+            progress=_LaneProgress(self, lane),
+            options=self._around.settings.policy,
+            cut=batch.cut,
+            resume=self.ledger.resume(str(lane)),
+        ).run()
 
     async def _run_final(self, lane: int, final: Final) -> None:
         try:
             await self._close_window(final)
+            self.last_activity = self._loop.time()
+            self._lanes.batch_ended(lane, self.last_activity)
         finally:
             self._ended(lane)
 
     def _ended(self, lane: int) -> None:
         del self._busy[lane]
-        self.last_activity = self._loop.time()
-        self._lanes.batch_ended(lane, self.last_activity)
         self._wake.set()
 
     # --- tumbling windows
