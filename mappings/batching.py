@@ -61,13 +61,14 @@ class Batcher:
         """
         records = list(records)
         closed: list[Batch] = []
-        if self._fit(records):
-            self._gather(records, now)
+        size = _size(records)
+        if self._fit(len(records), size):  # all go into the open batch, as they mostly do: nothing is asked of each
+            self._gather(records, size, now)
             records = []
         for record in records:
             if self._open and self._bytes + 1 + record.size > self._max_bytes:
                 closed.append(self._close("bytes", now))
-            self._gather([record], now)
+            self._gather([record], record.size, now)
             if self._is_full:
                 closed.append(self._close("size", now))
         if self._is_full:
@@ -80,12 +81,10 @@ class Batcher:
     def _is_full(self) -> bool:
         return len(self._open) == self._batch_size
 
-    def _fit(self, records: list[Record]) -> bool:
-        """Whether all of them go into the open batch, as they mostly do: then nothing is asked of each."""
-        fits = len(self._open) + len(records) <= self._batch_size
-        return fits and self._bytes + _size(records) + bool(self._open) <= self._max_bytes
+    def _fit(self, count: int, size: int) -> bool:
+        return len(self._open) + count <= self._batch_size and self._bytes + size + bool(self._open) <= self._max_bytes
 
-    def _gather(self, records: list[Record], now: float) -> None:
+    def _gather(self, records: list[Record], size: int, now: float) -> None:
         if not records:
             return
         if not self._open:
@@ -94,7 +93,7 @@ class Batcher:
         else:
             self._bytes += 1
         self._open += records
-        self._bytes += _size(records)
+        self._bytes += size
 
     def expire(self, now: float) -> Batch | None:
         """Close the open batch if its window has run out."""

@@ -14,7 +14,6 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Context, Decimal, DecimalException
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import PydanticSerializationError, to_json
@@ -123,17 +122,18 @@ class KinesisText:
 
     def of_all(self, raws: Sequence[Mapping[str, Any]], arrived_at: Sequence[float]) -> list[bytes]:
         """`of` for the records of a page: what has to be asked of their texts is asked of all of them at once."""
-        texts = [(raw["SequenceNumber"], raw["PartitionKey"], raw["Data"]) for raw in raws]
-        if not _all_plain(texts):
+        keys, data = [raw["PartitionKey"] for raw in raws], [raw["Data"] for raw in raws]
+        if not _all_plain(keys, data):
             return [self.of(raw, moment) for raw, moment in zip(raws, arrived_at, strict=True)]
+        numbers = [raw["SequenceNumber"] for raw in raws]
         times = {moment: repr(moment) for moment in set(arrived_at)}
         after_number, tail = self._after_number, self._tail
         return [
             (
-                f'{{"kinesis":{{"kinesisSchemaVersion":"1.0","partitionKey":"{key}","sequenceNumber":"{number}","data":"{data}",'
+                f'{{"kinesis":{{"kinesisSchemaVersion":"1.0","partitionKey":"{key}","sequenceNumber":"{number}","data":"{blob}",'
                 f'"approximateArrivalTimestamp":{times[moment]}{after_number}{number}{tail}'
             ).encode()
-            for (number, key, data), moment in zip(texts, arrived_at, strict=True)
+            for number, key, blob, moment in zip(numbers, keys, data, arrived_at, strict=True)
         ]
 
 
@@ -266,10 +266,10 @@ def iso_second(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _all_plain(texts: Iterable[Sequence[str]]) -> bool:
-    """Whether all of them are their own JSON."""
+def _all_plain(*columns: list[str]) -> bool:
+    """Whether all texts are their own JSON."""
     try:
-        return not "".join(chain.from_iterable(texts)).encode().translate(None, PLAIN)
+        return not any("".join(column).encode().translate(None, PLAIN) for column in columns)
     except (TypeError, UnicodeEncodeError):  # bytes, or half a surrogate pair
         return False
 

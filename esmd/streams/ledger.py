@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from esmd.state.protocol import ShardProgress, StreamIdentity
     from esmd.streams.settings import Surroundings
 
-PAUSE = 0.005
+PAUSE = 0.01
 """Seconds from the beginning of one save that can wait to that of the next: quick batches share one."""
 
-MOST_BEHIND = 32
+MOST_BEHIND = 64
 """Batches that have succeeded and are not stored, at most: what a kill repeats beside those under way. Above it a lane waits
 for the store, as it does for a failed batch."""
 
