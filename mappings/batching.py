@@ -59,22 +59,41 @@ class Batcher:
         A record that alone passes the payload limit is a batch of its own: the invocation is then refused, and that
         failure is the record's to answer for.
         """
-        closed = []
+        records = list(records)
+        closed: list[Batch] = []
+        size = _size(records)
+        if self._fit(len(records), size):  # all go into the open batch, as they mostly do: nothing is asked of each
+            self._gather(records, size, now)
+            records = []
         for record in records:
             if self._open and self._bytes + 1 + record.size > self._max_bytes:
                 closed.append(self._close("bytes", now))
-            if not self._open:
-                window_opened = self._opened_at if now < self._opened_at + self._window else now
-                self._due = window_opened + self._window
-            else:
-                self._bytes += 1
-            self._open.append(record)
-            self._bytes += record.size
-            if len(self._open) == self._batch_size:
+            self._gather([record], record.size, now)
+            if self._is_full:
                 closed.append(self._close("size", now))
+        if self._is_full:
+            closed.append(self._close("size", now))
         if self._open and not self._window:
             closed.append(self._close("poll", now))
         return closed
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._open) == self._batch_size
+
+    def _fit(self, count: int, size: int) -> bool:
+        return len(self._open) + count <= self._batch_size and self._bytes + size + bool(self._open) <= self._max_bytes
+
+    def _gather(self, records: list[Record], size: int, now: float) -> None:
+        if not records:
+            return
+        if not self._open:
+            window_opened = self._opened_at if now < self._opened_at + self._window else now
+            self._due = window_opened + self._window
+        else:
+            self._bytes += 1
+        self._open += records
+        self._bytes += size
 
     def expire(self, now: float) -> Batch | None:
         """Close the open batch if its window has run out."""
@@ -98,3 +117,8 @@ class Batcher:
     def _close(self, cut: Cut, now: float) -> Batch:
         self._opened_at = now
         return Batch(self.drain(), cut)
+
+
+def _size(records: list[Record]) -> int:
+    """Bytes of records inside an event, with the commas between them."""
+    return sum([len(record.event) for record in records]) + len(records) - 1

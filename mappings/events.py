@@ -43,6 +43,9 @@ _ATTRIBUTE_ORDER = (
 is_plain = re.compile(r"[A-Za-z0-9+/=_.:!#$%*,;?@^~ -]*", re.ASCII).fullmatch
 """Text that is its own JSON."""
 
+PLAIN = bytes(code for code in range(128) if is_plain(chr(code)))
+"""The characters that it is made of."""
+
 
 @lru_cache(maxsize=1000)
 def _order(names: tuple[str, ...]) -> tuple[str, ...] | None:
@@ -153,4 +156,4 @@ def encode(record: Mapping[str, Any] | str) -> bytes:
 
 def join(records: Iterable[Record]) -> bytes:
     """The event of a batch, as UTF-8 JSON."""
-    return _HEAD + b",".join(record.event for record in records) + _TAIL
+    return b"".join((_HEAD, b",".join([record.event for record in records]), _TAIL))

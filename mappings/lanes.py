@@ -31,10 +31,10 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
 
 from esmd.mappings.batching import Batcher
 from esmd.mappings.events import MAX_EVENT_BYTES
+from esmd.mappings.outstanding import InOrder, Outstanding, Scattered
 from esmd.mappings.records import Batch
 
 if TYPE_CHECKING:
@@ -43,36 +43,52 @@ if TYPE_CHECKING:
     from esmd.mappings.records import Record
 
 
-def lane_of(ordering_key: str | None, factor: int) -> int:
-    """The lane of a key, 0 to `factor` - 1: the same in every process, and in every version of esmd."""
-    if factor == 1 or ordering_key is None:
-        return 0
-    return crc32(ordering_key.encode("utf-8", "surrogatepass")) % factor
+class _Waiting:
+    """Records in order, put in and taken out by the list."""
 
+    __slots__ = ("_at", "_runs")
 
-@dataclass(slots=True, eq=False)
-class _Entry:
-    """A record that holds the checkpoint back.
+    def __init__(self) -> None:
+        self._runs: deque[list[Record]] = deque()
+        self._at = 0  # so many of the first run are gone
 
-    `through` is how far the checkpoint goes once it is resolved: past the skipped records behind it, which
-    therefore need no entries of their own. `text` is the same as the stream spells it: some pad with zeros.
-    """
+    def __bool__(self) -> bool:
+        return bool(self._runs)
 
-    through: int
-    text: str
-    size: int
-    lane: int
-    number: int
-    resolved: bool = False
+    @property
+    def front(self) -> Record:
+        """The oldest."""
+        return self._runs[0][self._at]
+
+    def put(self, records: list[Record]) -> None:
+        """Behind the others; the list is ours from now on, and never empty."""
+        self._runs.append(records)
+
+    def take(self, most: int) -> list[Record]:
+        """The oldest ones."""
+        taken: list[Record] = []
+        while self._runs and len(taken) < most:
+            run, start = self._runs[0], self._at
+            self._at += most - len(taken)
+            taken += run[start : self._at]
+            if self._at >= len(run):
+                self._runs.popleft()
+                self._at = 0
+        return taken
+
+    def take_while(self, wanted: Callable[[Record], bool], most: int) -> list[Record]:
+        """The oldest ones, up to the first that is not wanted."""
+        taken: list[Record] = []
+        while self._runs and len(taken) < most and wanted(self.front):
+            taken += self.take(1)
+        return taken
 
 
 @dataclass(slots=True)
 class _Lane:
     batcher: Batcher
-    position: int
-    waiting: deque[Record] = field(default_factory=deque)
+    waiting: _Waiting = field(default_factory=_Waiting)
     ready: deque[Batch] = field(default_factory=deque)
-    entries: deque[_Entry] = field(default_factory=deque)
     ends_at: int | None = None
     under_way: int = 0
 
@@ -102,18 +118,11 @@ class Lanes:
         """
         self._factor = factor
         self._batch_size = batch_size
-        self._checkpoint = -1 if checkpoint is None else int(checkpoint)
-        self._last = self._checkpoint
-        self._checkpoint_text = checkpoint
-        self._last_text = checkpoint
-        self._known = _positions(resume, factor)
-        self._lanes = [
-            _Lane(Batcher(batch_size=batch_size, window=window, max_bytes=max_bytes), max(self._checkpoint, position))
-            for position in self._known or [self._checkpoint] * factor
-        ]
-        self._log: deque[_Entry] = deque()
-        self._entries: dict[str, _Entry] = {}
-        self._bytes = 0
+        known = _positions(resume, factor)
+        self._outstanding: Outstanding = (
+            InOrder(checkpoint, known[0] if known else None) if factor == 1 else Scattered(checkpoint, known, factor)
+        )
+        self._lanes = [_Lane(Batcher(batch_size=batch_size, window=window, max_bytes=max_bytes)) for _ in range(factor)]
 
     @property
     def factor(self) -> int:
@@ -123,50 +132,30 @@ class Lanes:
     @property
     def checkpoint(self) -> str | None:
         """Everything up to this sequence number is resolved; None while nothing is. Never goes back."""
-        return self._checkpoint_text
+        return self._outstanding.reached_text
 
     @property
     def last_read(self) -> str | None:
         """The highest sequence number that came in: reading goes on after it when an iterator is lost."""
-        return self._last_text
+        return self._outstanding.last_text
 
     @property
     def outstanding(self) -> int:
         """Records that came in and are not resolved."""
-        return len(self._entries)
+        return self._outstanding.count
 
     @property
     def outstanding_bytes(self) -> int:
         """Bytes of these records inside an event: what reading ahead has to be bounded by."""
-        return self._bytes
+        return self._outstanding.size
 
     def add(self, records: Iterable[Record]) -> int:
         """Take in records in the order they were read. Returns how many of them there are to deliver."""
         added = 0
-        # Every record of every stream comes through here: what can be looked up once, is.
-        factor, known, entries, lanes, log = self._factor, self._known, self._entries, self._lanes, self._log
-        lane_number = 0
-        for record in records:
-            sequence_number, size = record.id, len(record.event)
-            if sequence_number in entries:
-                continue
-            number = int(sequence_number)
-            if factor > 1:
-                lane_number = lane_of(record.ordering_key, factor)
-            if known is not None and number <= known[lane_number]:
-                self.skip(record)
-                continue
-            if number > self._last:
-                self._last, self._last_text = number, sequence_number
-            entry = _Entry(self._last, self._last_text or sequence_number, size, lane_number, number)
-            log.append(entry)
-            lane = lanes[lane_number]
-            if factor > 1:
-                lane.entries.append(entry)
-            lane.waiting.append(record)
-            entries[sequence_number] = entry
-            self._bytes += size
-            added += 1
+        for lane, ours in self._outstanding.add(list(records)).items():
+            if ours:
+                self._lanes[lane].waiting.put(ours)
+                added += len(ours)
         return added
 
     def skip(self, record: Record) -> None:
@@ -175,16 +164,7 @@ class Lanes:
 
     def skip_to(self, sequence_number: str) -> None:
         """Resolve what was read up to here and not added, such as records that no filter matches."""
-        self._read_to(sequence_number, int(sequence_number))
-        text = self._last_text or sequence_number
-        if self._log:
-            self._log[-1].through, self._log[-1].text = self._last, text
-        else:
-            self._checkpoint, self._checkpoint_text = self._last, text
-
-    def _read_to(self, text: str, number: int) -> None:
-        if number > self._last:
-            self._last, self._last_text = number, text
+        self._outstanding.skip_to(sequence_number)
 
     def front(self, lane: int = 0) -> Record | None:
         """The oldest record of a lane that was not taken yet."""
@@ -193,7 +173,7 @@ class Lanes:
             return state.ready[0].records[0]
         if state.batcher:
             return state.batcher.gathered[0]
-        return state.waiting[0] if state.waiting else None
+        return state.waiting.front if state.waiting else None
 
     def take(self, lane: int, now: float, *, joins: Callable[[Record], bool] | None = None) -> Batch | None:
         """The lane's next batch; None while none is due, or while a record of the last one is unresolved.
@@ -212,21 +192,21 @@ class Lanes:
 
     def _next_batch(self, state: _Lane, now: float, joins: Callable[[Record], bool] | None) -> Batch | None:
         if state.ends_at is not None:
-            if self._last < state.ends_at:
+            end = state.ends_at
+            if self._outstanding.last < end:
                 return None
-            resumed = _up_to(state, state.ends_at)
+            resumed = state.waiting.take_while(lambda record: int(record.id) <= end, self._outstanding.count)
             state.ends_at = None
             if resumed:
                 return Batch(resumed, "drain")
         barred = False
         while state.waiting and not state.ready and not barred:
-            chunk: list[Record] = []
             room = self._batch_size - len(state.batcher)
-            while state.waiting and len(chunk) < room and not barred:
-                if joins is None or joins(state.waiting[0]):
-                    chunk.append(state.waiting.popleft())
-                else:
-                    barred = True
+            if joins is None:
+                chunk = state.waiting.take(room)
+            else:
+                chunk = state.waiting.take_while(joins, room)
+                barred = len(chunk) < room and bool(state.waiting)
             state.ready.extend(state.batcher.add(chunk, now))
         if not state.ready and barred and state.batcher:
             return Batch(state.batcher.drain(), "window")
@@ -238,7 +218,7 @@ class Lanes:
         if state.under_way:
             return None
         if state.ends_at is not None:
-            return -math.inf if self._last >= state.ends_at else None
+            return -math.inf if self._outstanding.last >= state.ends_at else None
         return -math.inf if state.ready or state.waiting else state.batcher.due
 
     def end_first_batch_at(self, lane: int, sequence_number: str) -> None:
@@ -259,35 +239,17 @@ class Lanes:
         Raises:
             KeyError: if one is not outstanding: resolving what was never read would move the checkpoint past it.
         """
-        entries, lanes, factor = self._entries, self._lanes, self._factor
-        for sequence_number in sequence_numbers:
-            entry = entries.pop(sequence_number)
-            entry.resolved = True
-            self._bytes -= entry.size
-            lane = lanes[entry.lane]
-            lane.under_way -= 1
-            if factor > 1:
-                while lane.entries and lane.entries[0].resolved:
-                    lane.position = max(lane.position, lane.entries.popleft().number)
-        before = self._checkpoint
-        while self._log and self._log[0].resolved:
-            entry = self._log.popleft()
-            self._checkpoint, self._checkpoint_text = entry.through, entry.text
-        return self._checkpoint > before
+        before = self._outstanding.reached
+        for lane, count in self._outstanding.resolve(list(sequence_numbers)).items():
+            self._lanes[lane].under_way -= count
+        return self._outstanding.reached > before
 
     def snapshot(self) -> dict[str, Any] | None:
         """How far each lane has come, as JSON values, to be stored with the checkpoint; None if no lane is ahead."""
-        if all(lane.position <= self._checkpoint for lane in self._lanes):
+        positions, reached = self._outstanding.positions(), self._outstanding.reached
+        if all(position <= reached for position in positions):
             return None
-        return {"factor": self._factor, "positions": [str(lane.position) for lane in self._lanes]}
-
-
-def _up_to(lane: _Lane, end: int) -> list[Record]:
-    """Take the waiting records up to a sequence number off the lane."""
-    records = []
-    while lane.waiting and int(lane.waiting[0].id) <= end:
-        records.append(lane.waiting.popleft())
-    return records
+        return {"factor": self._factor, "positions": [str(position) for position in positions]}
 
 
 def _positions(resume: dict[str, Any] | None, factor: int) -> list[int] | None:

@@ -310,11 +310,16 @@ class BatchPolicy:
         return delay(failures, initial=initial, maximum=maximum, jitter=options.jitter)
 
     def _of(self, members: tuple[int, ...]) -> tuple[Record, ...]:
-        return tuple(self._records[place] for place in members)
+        if members and members[-1] - members[0] == len(members) - 1:  # a run without gaps, as nearly always
+            return self._records[members[0] : members[-1] + 1]
+        return tuple([self._records[place] for place in members])
 
     def _resolve(self, places: tuple[int, ...]) -> None:
         if places:
             self._since = None
+        if places and not self._ahead and places[0] == self._count and places[-1] - places[0] == len(places) - 1:
+            self._count += len(places)
+            return
         self._ahead.update(places)
         while self._count in self._ahead:
             self._ahead.remove(self._count)

@@ -6,11 +6,14 @@ size is known exactly, nothing downstream re-encodes it, and the event of a batc
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from functools import partial
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 Cut = Literal["size", "window", "bytes", "poll", "drain"]
 """Why a batch was closed: it is full, its window ran out, the next record would pass the payload limit,
@@ -43,6 +46,17 @@ class Record(NamedTuple):
     def size(self) -> int:
         """Bytes it takes inside the event."""
         return len(self.event)
+
+
+def stream_records(
+    ids: Sequence[str], keys: Iterable[str | None], arrived_at: Iterable[float], events: Iterable[bytes]
+) -> list[Record]:
+    """`Record`s of a stream from their columns. So many are made that calling the class for each would show."""
+    rows = zip(ids, repeat(""), keys, repeat(1), arrived_at, repeat(math.inf), events)
+    return list(map(_RECORD, rows))
+
+
+_RECORD: Callable[[tuple[Any, ...]], Record] = partial(tuple.__new__, Record)
 
 
 @dataclass(frozen=True, slots=True)

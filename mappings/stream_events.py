@@ -16,10 +16,12 @@ from datetime import UTC, datetime
 from decimal import Context, Decimal, DecimalException
 from typing import TYPE_CHECKING, Any
 
-from esmd.mappings.events import encode, is_plain, join
+from pydantic_core import PydanticSerializationError, to_json
+
+from esmd.mappings.events import PLAIN, encode, is_plain, join
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from esmd.mappings.records import Record
 
@@ -118,6 +120,22 @@ class KinesisText:
             f'"approximateArrivalTimestamp":{self._time_text}{self._after_number}{number}{self._tail}'
         ).encode()
 
+    def of_all(self, raws: Sequence[Mapping[str, Any]], arrived_at: Sequence[float]) -> list[bytes]:
+        """`of` for the records of a page: what has to be asked of their texts is asked of all of them at once."""
+        keys, data = [raw["PartitionKey"] for raw in raws], [raw["Data"] for raw in raws]
+        if not _all_plain(keys, data):
+            return [self.of(raw, moment) for raw, moment in zip(raws, arrived_at, strict=True)]
+        numbers = [raw["SequenceNumber"] for raw in raws]
+        times = {moment: repr(moment) for moment in set(arrived_at)}
+        after_number, tail = self._after_number, self._tail
+        return [
+            (
+                f'{{"kinesis":{{"kinesisSchemaVersion":"1.0","partitionKey":"{key}","sequenceNumber":"{number}","data":"{blob}",'
+                f'"approximateArrivalTimestamp":{times[moment]}{after_number}{number}{tail}'
+            ).encode()
+            for number, key, blob, moment in zip(numbers, keys, data, arrived_at, strict=True)
+        ]
+
 
 def dynamodb_record(raw: Mapping[str, Any], *, stream_arn: str, region: str) -> dict[str, Any]:
     """Turn a record of DynamoDB Streams GetRecords into its element of `Records`.
@@ -150,6 +168,51 @@ def dynamodb_record(raw: Mapping[str, Any], *, stream_arn: str, region: str) -> 
         record["userIdentity"] = {"type": identity.get("Type"), "principalId": identity.get("PrincipalId")}
     record["eventSourceARN"] = stream_arn
     return record
+
+
+class DynamoText:
+    """`encode(dynamodb_record(raw, ...))` for the records of one stream that came as JSON, in half the time.
+
+    What is the same for all of them is encoded once, and images that hold no bytes need no copy. For records without a
+    filter, which need no dict.
+    """
+
+    __slots__ = ("_before_change", "_region", "_stream_arn", "_tail")
+
+    def __init__(self, *, stream_arn: str, region: str) -> None:
+        self._stream_arn, self._region = stream_arn, region
+        self._before_change = (
+            f'","eventVersion":"1.1","eventSource":"aws:dynamodb","awsRegion":{_text(region)},"dynamodb":'.encode()
+        )
+        self._tail = f',"eventSourceARN":{_text(stream_arn)}}}'.encode()
+
+    def of_all(self, raws: Iterable[Mapping[str, Any]]) -> list[bytes]:
+        """The records' elements of `Records` as JSON. What is not usual about one goes the plain way.
+
+        Args:
+            raws: in the API's member names, as JSON has them: binaries are base64 text, times are numbers.
+        """
+        return [self._of(raw) for raw in raws]
+
+    def _of(self, raw: Mapping[str, Any]) -> bytes:
+        event_id, name, given = raw["eventID"], raw["eventName"], raw["dynamodb"]
+        try:
+            if raw.get("userIdentity") or not is_plain(event_id + name):
+                return self._plainly(raw)
+            change: dict[str, Any] = {}
+            if (moment := given.get("ApproximateCreationDateTime")) is not None:
+                change["ApproximateCreationDateTime"] = epoch_seconds(moment)
+            for member in _DYNAMODB_ORDER:
+                if (value := given.get(member)) is not None:
+                    change[member] = value
+            text = to_json(change)
+        except (TypeError, PydanticSerializationError, UnicodeEncodeError):
+            return self._plainly(raw)
+        head = f'{{"eventID":"{event_id}","eventName":"{name}'.encode()
+        return b"".join((head, self._before_change, text, self._tail))
+
+    def _plainly(self, raw: Mapping[str, Any]) -> bytes:
+        return encode(dynamodb_record(raw, stream_arn=self._stream_arn, region=self._region))
 
 
 def ordering_key_of_item(keys: Mapping[str, Mapping[str, Any]]) -> str:
@@ -192,9 +255,23 @@ def epoch_seconds(moment: float | datetime) -> float:
     return seconds if abs(seconds) < _EXACT and round(seconds * 1000) / 1000 == seconds else round(seconds, 3)
 
 
+def epochs(moments: Sequence[float | datetime]) -> list[float]:
+    """`epoch_seconds` of each; many records of a page come in the same millisecond."""
+    known = {moment: epoch_seconds(moment) for moment in set(moments)}
+    return [known[moment] for moment in moments]
+
+
 def iso_second(second: int) -> str:
     """Epoch seconds as `2020-12-09T07:04:00Z`."""
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _all_plain(*columns: list[str]) -> bool:
+    """Whether all texts are their own JSON."""
+    try:
+        return not any("".join(column).encode().translate(None, PLAIN) for column in columns)
+    except (TypeError, UnicodeEncodeError):  # bytes, or half a surrogate pair
+        return False
 
 
 def _text(value: str) -> str:

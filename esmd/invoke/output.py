@@ -64,7 +64,6 @@ class Pipe:
         self._lines.feed(data)
         return bool(data)
 
-    def finish(self) -> None:
-        """Take what is there and emit it to the last character: an invocation, or the process, has ended."""
-        self.read()
+    def flush(self) -> None:
+        """Emit what was read to the last character: an invocation, or the process, has ended."""
         self._lines.flush()

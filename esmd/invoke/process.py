@@ -29,6 +29,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import threading
@@ -115,8 +116,10 @@ class HandlerProcess:
             Pipe(self._streams[0].fileno(), lambda line: self._printed("stdout", line)),
             Pipe(self._streams[1].fileno(), lambda line: self._printed("stderr", line)),
         )
+        self._printing = select.poll()
         for pipe in self._pipes:
             self._loop.add_reader(pipe.descriptor, self._read, pipe)
+            self._printing.register(pipe.descriptor, select.POLLIN)
         self._exit_watch = self._watch_exit()
         self._limit = None if spec.memory_limit is None else spec.memory_limit * MEGABYTE
         self._at_work = True  # it loads
@@ -210,8 +213,12 @@ class HandlerProcess:
 
     def take_output(self) -> None:
         """Emit what was printed so far, to the last character."""
+        # Asked before and after every invocation: most print nothing, which one call tells of both pipes.
+        printing = self._printing.poll(0)
         for pipe in self._pipes:
-            pipe.finish()
+            if printing:
+                pipe.read()
+            pipe.flush()
 
     def _late(self, reply: asyncio.Future[T | None], seconds: float) -> None:
         if self.ending or reply.done():

@@ -4,9 +4,10 @@
 |-------------------------------------|--------------|---------------|----------------|
 | between reads of a caught-up shard  | 1 s          | 0.25 s        | 0.2 s          |
 | between any two reads of a shard    | 0.2 s        | 0.2 s         | 0.01 s         |
+| after a read that was full          | 0.2 s        | 0.2 s         | none           |
 | between listings of the shards      | 60 s         | 60 s          | 5 s            |
 
-On AWS the first row is Lambda's base rate, the second what the services allow [specification B.2]. Emulators have no
+On AWS the first row is Lambda's base rate, the next two what the services allow [specification B.2]. Emulators have no
 such limits, and whoever works with one wants to see a record at once.
 """
 
@@ -79,6 +80,7 @@ def stream_settings(mapping: StreamMapping, *, function_arn: str, is_local: bool
         read_limit=min(_MOST_AT_ONCE[kind], wanted),
         idle_interval=mapping.poll_interval or idle,
         least_interval=0.01 if is_local else 0.2,
+        full_interval=0.0 if is_local else 0.2,
         discovery_interval=5.0 if is_local else 60.0,
         log_payloads=log_payloads,
     )

@@ -1,7 +1,7 @@
 """One batch of a stream on its way: the failure policy decides, this carries out and reports back.
 
-Whatever the policy resolves is handed to the shard at once and committed before anything else happens, so that a kill
-repeats no more than the invocation under way. A delivery that ends early (the mapping stops) leaves the rest unresolved.
+Whatever the policy resolves is handed to the shard at once, and committed before anything else happens where a restart has
+to know it (`esmd.streams.ledger`). A delivery that ends early (the mapping stops) leaves the rest unresolved.
 """
 
 from __future__ import annotations
@@ -43,13 +43,16 @@ _BLOCKED_AFTER = 60.0
 class Progress(Protocol):
     """What a delivery tells its shard."""
 
-    async def moved(self, resolved: Sequence[Record], *, state: bytes | None, snapshot: dict[str, Any] | None) -> None:
-        """Something has happened to the batch; returns when it would survive a kill.
+    async def moved(
+        self, resolved: Sequence[Record], *, state: bytes | None, snapshot: dict[str, Any] | None, can_wait: bool
+    ) -> None:
+        """Something has happened to the batch; returns when it would survive a kill, or may be stored later.
 
         Args:
             resolved: records that are now processed or given up; none after a failure.
             state: of a tumbling window, from the answer that processed them.
             snapshot: the attempts so far, for a restart; None if there is nothing to know.
+            can_wait: whether a kill may undo it: the records were processed at once, and may be again.
         """
         ...
 
@@ -157,7 +160,9 @@ class Delivery:
                     again = note
                     self._say_bisected(note)
         self._say_outcome(about, records, processed, again)
-        await self._progress.moved(processed, state=state, snapshot=self._policy.snapshot())
+        snapshot = self._policy.snapshot()
+        can_wait = snapshot is None and len(processed) == len(records)
+        await self._progress.moved(processed, state=state, snapshot=snapshot, can_wait=can_wait)
 
     async def _outcome(self, event: bytes, records: Sequence[Record]) -> Outcome:
         """Invoke in turn with the other batches of the function; `Throttled` if there is no place for long."""
@@ -198,7 +203,8 @@ class Delivery:
                 destination=destination,
             )
         )
-        await self._progress.moved(discard.records, state=None, snapshot=self._policy.snapshot())
+        snapshot = self._policy.snapshot()
+        await self._progress.moved(discard.records, state=None, snapshot=snapshot, can_wait=False)
 
     # --- saying
 

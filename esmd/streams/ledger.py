@@ -2,6 +2,20 @@
 
 `trouble` of the stored progress is JSON: `{"lanes": how far each lane is, "batches": {lane: snapshot of its policy}}`; the
 final invocation of a tumbling window has the key `final` among the batches.
+
+When it is stored:
+
+| what happened                                               | stored                                                  |
+|-------------------------------------------------------------|---------------------------------------------------------|
+| a batch failed, was cut or split, or grew too old           | before anything else happens in its lane                |
+| a batch succeeded that had failed before                    | before anything else happens in its lane                |
+| anything, with tumbling windows                             | before anything else happens in the shard               |
+| a batch succeeded at once                                   | soon, beside the next ones: at most `MOST_BEHIND` of them |
+| records were passed over, since no filter matches           | soon                                                    |
+| the shard is finished, given up, or the mapping stops       | before anything else reads the shard                    |
+
+Soon: at once if nothing was stored for `PAUSE`, else when that is over, together with what has succeeded meanwhile. A kill
+repeats what was not stored yet; it takes back no attempt, and no failure record is sent for it that was not sent already.
 """
 
 from __future__ import annotations
@@ -14,12 +28,20 @@ from typing import TYPE_CHECKING, Any
 from esmd.observe.stream_events import CheckpointCommitted
 from esmd.state.position import SHARD_END, Position
 from esmd.streams.storing import keep
+from esmd.waiting import stopped_before
 
 if TYPE_CHECKING:
     from esmd.mappings.lanes import Lanes
     from esmd.mappings.windows import Windows
     from esmd.state.protocol import ShardProgress, StreamIdentity
     from esmd.streams.settings import Surroundings
+
+PAUSE = 0.01
+"""Seconds from the beginning of one save that can wait to that of the next: quick batches share one."""
+
+MOST_BEHIND = 64
+"""Batches that have succeeded and are not stored, at most: what a kill repeats beside those under way. Above it a lane waits
+for the store, as it does for a failed batch."""
 
 FINAL = "final"
 """Key of the snapshot of a window's final invocation, beside those of the lanes."""
@@ -42,6 +64,8 @@ class Ledger:
         self._saving = asyncio.Lock()
         self._wanted = 0
         self._kept = 0
+        self._asked = asyncio.Event()
+        self._finished = False
         trouble = _json(progress.trouble)
         lanes = trouble.get("lanes")
         self.lanes_snapshot: dict[str, Any] | None = lanes if isinstance(lanes, dict) else None
@@ -78,6 +102,41 @@ class Ledger:
             self._snapshots.pop(key, None)
         else:
             self._snapshots[key] = snapshot
+
+    def remembers(self, key: str) -> bool:
+        """Whether there is something to know of a lane's batch."""
+        return key in self._snapshots
+
+    async def commit_soon(self, lanes: Lanes, windows: Windows | None) -> None:
+        """Let `follow` store where the shard stands; waits only while it is too far behind."""
+        if self._wanted - self._kept >= MOST_BEHIND:
+            await self.commit(lanes, windows)
+            return
+        self._wanted += 1
+        self._asked.set()
+
+    async def follow(self, lanes: Lanes, windows: Windows | None) -> None:
+        """Store what was asked for with `commit_soon`, until `finish`. Runs beside all else that the shard does."""
+        loop = asyncio.get_running_loop()
+        next_at = loop.time()
+        while not self._finished:
+            await self._asked.wait()
+            if loop.time() < next_at and not self._finished:
+                await stopped_before(self._around.stop, next_at)
+            next_at = loop.time() + PAUSE
+            self._asked.clear()
+            await self._catch_up(lanes, windows)
+
+    async def finish(self, lanes: Lanes, windows: Windows | None) -> None:
+        """Store what is not yet, and end `follow`."""
+        self._finished = True
+        self._asked.set()
+        await self._catch_up(lanes, windows)
+
+    async def _catch_up(self, lanes: Lanes, windows: Windows | None) -> None:
+        async with self._saving:
+            if self._kept < self._wanted:
+                await self._save(lanes, windows)
 
     async def commit(self, lanes: Lanes, windows: Windows | None) -> None:
         """Store where the shard stands now; waits, and says so, while the store cannot.

@@ -2,7 +2,8 @@
 
 | what a read says                           | the next one                                                     |
 |--------------------------------------------|------------------------------------------------------------------|
-| records, or behind the newest one          | as soon as the service allows                                    |
+| as many records as were asked for          | as soon as the service allows: nothing is gained by waiting      |
+| records, or behind the newest one          | as soon as the service allows, a little later on an emulator     |
 | nothing, and caught up                     | after the idle interval                                          |
 | nothing, and nobody knows how far behind   | after the idle interval                                          |
 | no further iterator                        | none: the shard is closed and read to its end                    |
@@ -69,10 +70,15 @@ class ShardReader:
             self._stale = 0
             self._iterator = page.next_iterator
             self.caught_up = not page.records and not page.millis_behind
-            pause = self._around.settings.idle_interval if self.caught_up else self._around.settings.least_interval
-            self._next_at = self._loop.time() + pause
+            self._next_at = self._loop.time() + self._pause(page)
             return page
         return None
+
+    def _pause(self, page: Page) -> float:
+        settings = self._around.settings
+        if self.caught_up:
+            return settings.idle_interval
+        return settings.full_interval if len(page.records) >= settings.read_limit else settings.least_interval
 
     def went_past(self, sequence_number: str) -> None:
         """Tell how far the records of the pages go: a lost iterator is sought after this one."""

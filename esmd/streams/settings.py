@@ -52,6 +52,7 @@ class StreamSettings:
         read_limit: most records of one read.
         idle_interval: between two reads of a shard that is caught up.
         least_interval: between two reads of any shard: the service allows no more.
+        full_interval: the same after a read that brought as many records as it asked for.
         discovery_interval: between two listings of the shards.
         log_payloads: say the event of every invocation.
     """
@@ -74,6 +75,7 @@ class StreamSettings:
     read_limit: int
     idle_interval: float
     least_interval: float
+    full_interval: float
     discovery_interval: float
     log_payloads: bool
 

@@ -5,7 +5,7 @@
        '---- stop ----'--> left: what is not resolved comes again
 
 Three things run side by side: the reader fills the lanes while there is room; each lane delivers one batch at a time; the
-checkpoint follows what is resolved. A shard that retries slows no other.
+checkpoint follows what is resolved, and is stored as `esmd.streams.ledger` says. A shard that retries slows no other.
 """
 
 from __future__ import annotations
@@ -91,7 +91,6 @@ class ShardConsumer:
         self._read_to_end = False
         self._gone: ShardGoneError | None = None
         self._children: tuple[Shard, ...] = ()
-        self._committing: asyncio.Task[None] | None = None
         self.last_activity = self._loop.time()
         """Loop time of the last record read or batch ended."""
 
@@ -129,8 +128,10 @@ class ShardConsumer:
         try:
             async with asyncio.TaskGroup() as tasks:
                 reading = tasks.create_task(self._read())
+                tasks.create_task(self.ledger.follow(self._lanes, self._windows))
                 await self._deliver(tasks)
                 await asyncio.wait([reading])
+                await self.ledger.finish(self._lanes, self._windows)
         finally:
             self._around.ahead.shards -= 1
             stopping.cancel()
@@ -157,7 +158,7 @@ class ShardConsumer:
                 return
             if page is None:
                 return
-            self._take_in(page)
+            await self._take_in(page)
             if page.next_iterator is None:
                 self._children = page.children
                 self._read_to_end = True
@@ -175,30 +176,23 @@ class ShardConsumer:
             await self._room.wait()
         return not self._around.stop.is_set()
 
-    def _take_in(self, page: Page) -> None:
-        records: list[Record] = []
-        unmatched = 0
-        last: str | None = None
-        for raw in page.records:
-            admitted = self._intake.admit(raw)
-            if isinstance(admitted, str):
-                unmatched += 1
-                last = admitted
-                self._lanes.add(records)
-                records = []
-                self._lanes.skip_to(admitted)
-            else:
-                last = admitted.id
-                records.append(admitted)
-        self._lanes.add(records)
+    async def _take_in(self, page: Page) -> None:
         name = self._around.settings.name
+        unmatched = len(page.records)
+        last: str | None = None
+        for records, passed_over in self._intake.admit(page.records) if page.records else ():
+            unmatched -= len(records)
+            self._lanes.add(records)
+            if passed_over is not None:
+                self._lanes.skip_to(passed_over)
+            last = passed_over or records[-1].id
         if last is not None:
             self._reader.went_past(last)
             self.last_activity = self._loop.time()
             self._around.telemetry.emit(say.RecordsReceived(mapping=name, records=len(page.records)))
         if unmatched:
             self._around.telemetry.emit(say.RecordFiltered(mapping=name, records=unmatched, ids=()))
-            self._commit_in_background()
+            await self.ledger.commit_soon(self._lanes, self._windows)
         if self._reader.caught_up and self._quiet_since is None:
             self._quiet_since = self._around.wall()
         elif not self._reader.caught_up:
@@ -224,8 +218,6 @@ class ShardConsumer:
         self._room.set()
         while self._busy:
             await asyncio.wait(list(self._busy.values()))
-        if self._committing is not None:
-            await self._committing
 
     def _start(self, tasks: asyncio.TaskGroup, lane: int) -> float | None:
         """Start what is due on a free lane; else when to look again (loop time)."""
@@ -243,7 +235,7 @@ class ShardConsumer:
                 return None
         batch = self._lanes.take(lane, now, joins=None if self._windows is None else self._windows.joins)
         if batch is not None:
-            self._busy[lane] = tasks.create_task(self._run_batch(lane, batch))
+            self._busy[lane] = tasks.create_task(self._run_batches(lane, batch))
             return None
         due = self._lanes.due(lane)
         if self._windows is not None and (at := self._windows.due_at(self._quiet_since)) is not None:
@@ -251,30 +243,39 @@ class ShardConsumer:
         # A lane that says "at once" but gave nothing waits for more records, which wake us anyhow.
         return due if due is not None and due > now else None
 
-    async def _run_batch(self, lane: int, batch: Batch) -> None:
+    async def _run_batches(self, lane: int, batch: Batch | None) -> None:
+        """Deliver a batch, and those behind it that are due without looking at anything else."""
         try:
-            await Delivery(
-                self._around,
-                self.shard_id,
-                batch.records,
-                progress=_LaneProgress(self, lane),
-                options=self._around.settings.policy,
-                cut=batch.cut,
-                resume=self.ledger.resume(str(lane)),
-            ).run()
+            while batch is not None:
+                await self._run_batch(lane, batch)
+                self.last_activity = now = self._loop.time()
+                self._lanes.batch_ended(lane, now)
+                may_go_on = self._windows is None and not self._around.stop.is_set()
+                batch = self._lanes.take(lane, now) if may_go_on else None
         finally:
             self._ended(lane)
+
+    async def _run_batch(self, lane: int, batch: Batch) -> None:
+        await Delivery(
+            self._around,
+            self.shard_id,
+            batch.records,
+            progress=_LaneProgress(self, lane),
+            options=self._around.settings.policy,
+            cut=batch.cut,
+            resume=self.ledger.resume(str(lane)),
+        ).run()
 
     async def _run_final(self, lane: int, final: Final) -> None:
         try:
             await self._close_window(final)
+            self.last_activity = self._loop.time()
+            self._lanes.batch_ended(lane, self.last_activity)
         finally:
             self._ended(lane)
 
     def _ended(self, lane: int) -> None:
         del self._busy[lane]
-        self.last_activity = self._loop.time()
-        self._lanes.batch_ended(lane, self.last_activity)
         self._wake.set()
 
     # --- tumbling windows
@@ -310,24 +311,24 @@ class ShardConsumer:
 
     # --- progress
 
-    async def moved(self, lane: int, resolved: Sequence[Record], *, state: bytes | None, snapshot: Any) -> None:
-        """Something has happened to a lane's batch; returns when it would survive a kill."""
+    async def moved(
+        self, lane: int, resolved: Sequence[Record], *, state: bytes | None, snapshot: Any, can_wait: bool
+    ) -> None:
+        """Something has happened to a lane's batch; returns when it is stored, or may be stored later."""
         if resolved:
             if self._windows is not None:
                 self._windows.resolved(resolved, state=state)
-            self._lanes.resolve(record.id for record in resolved)
+            self._lanes.resolve([record.id for record in resolved])
             if self._lanes.outstanding_bytes < self._most_ahead:
                 self._room.set()
+        if can_wait and self._windows is None and not self.ledger.remembers(str(lane)):
+            await self.ledger.commit_soon(self._lanes, self._windows)
+            return
         self.ledger.remember(str(lane), snapshot)
         await self._commit()
 
     async def _commit(self) -> None:
         await self.ledger.commit(self._lanes, self._windows)
-
-    def _commit_in_background(self) -> None:
-        """Filtered records move the checkpoint though nothing is delivered; that may be stored a little later."""
-        if self._committing is None or self._committing.done():
-            self._committing = self._loop.create_task(self._commit())
 
 
 class _LaneProgress:
@@ -337,8 +338,10 @@ class _LaneProgress:
         self._shard = shard
         self._lane = lane
 
-    async def moved(self, resolved: Sequence[Record], *, state: bytes | None, snapshot: dict[str, Any] | None) -> None:
-        await self._shard.moved(self._lane, resolved, state=state, snapshot=snapshot)
+    async def moved(
+        self, resolved: Sequence[Record], *, state: bytes | None, snapshot: dict[str, Any] | None, can_wait: bool
+    ) -> None:
+        await self._shard.moved(self._lane, resolved, state=state, snapshot=snapshot, can_wait=can_wait)
 
     async def before_invoke(self, first: Record) -> WindowFields | None:
         return await self._shard.window_for(first)
@@ -351,7 +354,14 @@ class _FinalProgress:
         self._shard = shard
         self._final = final
 
-    async def moved(self, resolved: Sequence[Record], *, state: bytes | None, snapshot: dict[str, Any] | None) -> None:  # noqa: ARG002 - the state of a closed window is dropped
+    async def moved(
+        self,
+        resolved: Sequence[Record],
+        *,
+        state: bytes | None,  # noqa: ARG002 - the state of a closed window is dropped
+        snapshot: dict[str, Any] | None,
+        can_wait: bool,  # noqa: ARG002 - with windows nothing can
+    ) -> None:
         await self._shard.window_moved(closed=bool(resolved), snapshot=snapshot)
 
     async def before_invoke(self, first: Record) -> WindowFields | None:  # noqa: ARG002 - no record is sent

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from itertools import groupby
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from esmd.mappings.lanes import Lanes, lane_of
+from esmd.mappings.lanes import Lanes
+from esmd.mappings.outstanding import lane_of
 
 from support.batches import record
 
@@ -54,11 +56,12 @@ class LanesMachine(RuleBasedStateMachine):
     def poll(self, most):
         page = self.stream[self.read : self.read + most]
         self.read += len(page)
-        for r in page:
-            if r.id in self.skipped:
-                self.lanes.skip(r)
+        for is_skipped, group in groupby(page, key=lambda r: r.id in self.skipped):
+            run = list(group)
+            if is_skipped:
+                self.lanes.skip_to(run[-1].id)
             else:
-                self.lanes.add([r])
+                self.lanes.add(run)
 
     @rule(lane=st.integers(0, 2), seconds=st.integers(0, 3))
     def take(self, lane, seconds):

@@ -203,6 +203,7 @@ async def fleet(
         "read_limit": 1000,
         "idle_interval": 0.2,
         "least_interval": 0.01,
+        "full_interval": 0.01,
         "discovery_interval": 60.0,
         "log_payloads": False,
     }

@@ -112,6 +112,9 @@ def kill_again_and_again(
 
 
 def assert_nothing_lost(tally: Tally, rounds: int, kills: int) -> None:
-    """Every record came, each key's in order; no kill repeated more than the batches under way."""
+    """Every record came, each key's in order; no kill repeated more than a batch under way, and one not yet stored.
+
+    More of the latter there are only where batches are quicker than the store: the writer is slower.
+    """
     assert tally.firsts == {key: list(range(rounds)) for key in KEYS}
-    assert tally.duplicates <= kills * SHARDS * BATCH_SIZE
+    assert tally.duplicates <= kills * SHARDS * 2 * BATCH_SIZE

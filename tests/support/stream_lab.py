@@ -177,6 +177,7 @@ async def stream_mapping(
         "read_limit": 1000,
         "idle_interval": 1.0,
         "least_interval": 0.2,
+        "full_interval": 0.2,
         "discovery_interval": 60.0,
         "log_payloads": False,
     }

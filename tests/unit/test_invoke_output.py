@@ -73,6 +73,6 @@ def test_a_pipe_that_nobody_writes_to_is_at_its_end_and_an_empty_one_is_not():
     os.close(writing)
     assert pipe.read() is True
     assert pipe.read() is False
-    pipe.finish()
+    pipe.flush()
     assert lines == ["last"]
     os.close(reading)

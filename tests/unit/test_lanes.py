@@ -8,7 +8,8 @@ from collections import Counter
 import pytest
 
 from esmd.mappings import lanes as lanes_module
-from esmd.mappings.lanes import Lanes, lane_of
+from esmd.mappings.lanes import Lanes
+from esmd.mappings.outstanding import lane_of
 
 from support.batches import record
 
@@ -371,8 +372,19 @@ def test_lanes_do_not_hold_on_to_what_is_resolved():
         lanes.take(1, 0)
         lanes.resolve([str(start + 1), str(start)])
     assert (lanes.outstanding, lanes.outstanding_bytes, lanes.checkpoint) == (0, 0, "1000")
-    assert not lanes._log
-    assert not any(lane.entries or lane.waiting for lane in lanes._lanes)
+    assert not any(lane.waiting for lane in lanes._lanes)
+    assert not any((lanes._outstanding._log, lanes._outstanding._entries, *lanes._outstanding._of_lane))
+
+
+def test_one_lane_does_not_hold_on_to_what_is_resolved():
+    lanes = make(batch_size=2)
+    for start in range(1, 1000, 3):
+        lanes.add(recs(start, start + 1, start + 2))
+        for batch in (lanes.take(0, 0), lanes.resolve([str(start + 1), str(start)]) and lanes.take(0, 0)):
+            assert batch is not None
+        lanes.resolve([str(start + 2)])
+    assert (lanes.outstanding, lanes.outstanding_bytes, lanes.checkpoint) == (0, 0, "999")
+    assert not any((lanes._lanes[0].waiting, lanes._outstanding._runs, lanes._outstanding._ahead))
 
 
 def test_positions_are_spelled_as_the_stream_spells_them():

@@ -316,6 +316,18 @@ async def test_reading_stays_within_the_services_limits():
         assert lab.heard(say.MappingUnavailable) == []
 
 
+async def test_a_full_read_is_followed_by_the_next_at_once_and_no_other_is():
+    async with stream_mapping(read_limit=10, full_interval=0.0, least_interval=10.0) as lab:
+        lab.put(*map(str, range(25)))
+        await asyncio.sleep(1)
+        assert lab.delivered == [str(n) for n in range(25)]
+        lab.put("late")
+        await asyncio.sleep(8)
+        assert lab.delivered[25:] == []
+        await asyncio.sleep(2)
+        assert lab.delivered[25:] == ["late"]
+
+
 async def test_empty_pages_do_not_mean_caught_up():
     async with stream_mapping(engine=StreamEngine(empty_pages=5)) as lab:
         lab.put(*map(str, range(10)))
