@@ -36,6 +36,7 @@ class Batcher:
         self._max_bytes = max_bytes
         self._open: list[Record] = []
         self._bytes = ENVELOPE_BYTES
+        self._exact = False
         self._opened_at = float("-inf")
         self._due: float | None = None
 
@@ -61,7 +62,7 @@ class Batcher:
         """
         closed = []
         for record in records:
-            if self._open and self._bytes + 1 + record.size > self._max_bytes:
+            if self._open and not self._takes(record):
                 closed.append(self._close("bytes", now))
             if not self._open:
                 window_opened = self._opened_at if now < self._opened_at + self._window else now
@@ -69,7 +70,7 @@ class Batcher:
             else:
                 self._bytes += 1
             self._open.append(record)
-            self._bytes += record.size
+            self._bytes += record.size if self._exact else record.most
             if len(self._open) == self._batch_size:
                 closed.append(self._close("size", now))
         if self._open and not self._window:
@@ -92,8 +93,18 @@ class Batcher:
         records = self.gathered
         self._open = []
         self._bytes = ENVELOPE_BYTES
+        self._exact = False
         self._due = None
         return records
+
+    def _takes(self, record: Record) -> bool:
+        """Whether the open batch has room for a record. Sizes are asked for only where their upper bounds do not tell."""
+        if not self._exact:
+            if self._bytes + 1 + record.most <= self._max_bytes:
+                return True
+            self._exact = True
+            self._bytes = ENVELOPE_BYTES + len(self._open) - 1 + sum(each.size for each in self._open)
+        return self._bytes + 1 + record.size <= self._max_bytes
 
     def _close(self, cut: Cut, now: float) -> Batch:
         self._opened_at = now

@@ -1,7 +1,8 @@
 """The Lambda event JSON of each source [specification A.8].
 
 A record becomes a dict once (`sqs_record`: what filters look at), then JSON text once (`encode`). The event of a batch
-is these texts joined, so its size is known to the byte before it is built.
+is these texts joined, so its size is known to the byte before it is built. A handler in the daemon's own process takes the
+event as a value (`Event.value`), without that text.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import PydanticSerializationError, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from esmd.mappings.records import Record
 
@@ -45,7 +46,7 @@ is_plain = re.compile(r"[A-Za-z0-9+/=_.:!#$%*,;?@^~ -]*", re.ASCII).fullmatch
 
 
 @lru_cache(maxsize=1000)
-def _order(names: tuple[str, ...]) -> tuple[str, ...] | None:
+def attribute_order(names: tuple[str, ...]) -> tuple[str, ...] | None:
     """For the names of a message's attributes, as they came, their order in the event; None if one is unknown."""
     if not set(names) <= set(_ATTRIBUTE_ORDER):
         return None
@@ -93,6 +94,11 @@ class SqsText:
 
     __slots__ = ("_md5", "_queue_arn", "_region", "_tail", "_windowed")
 
+    @property
+    def constant_characters(self) -> int:
+        """Characters of the texts that all messages have in common."""
+        return len(self._queue_arn) + len(self._region)
+
     def __init__(self, *, queue_arn: str, region: str, windowed: bool) -> None:
         self._queue_arn, self._region, self._windowed = queue_arn, region, windowed
         self._md5 = ',"md5OfMessageAttributes":null' if windowed else ""
@@ -103,7 +109,7 @@ class SqsText:
         """The message's element of `Records` as JSON. What is not usual about it goes the plain way."""
         try:
             given = message["Attributes"]
-            order = _order(tuple(given))
+            order = attribute_order(tuple(given))
             if order is None or message.get("MessageAttributes") or message.get("MD5OfMessageAttributes") is not None:
                 return self._plainly(message)
             message_id, handle, md5 = message["MessageId"], message["ReceiptHandle"], message["MD5OfBody"]
@@ -124,6 +130,29 @@ class SqsText:
                 f',"attributes":{{{attributes}}},"messageAttributes":{{}}{self._md5},"md5OfBody":"{md5}{self._tail}'.encode(),
             )
         )
+
+    def value(self, message: Mapping[str, Any], order: tuple[str, ...]) -> dict[str, Any]:
+        """What `json.loads` makes of a usual message's element (`esmd.mappings.messages`).
+
+        Args:
+            message: whose parts are all text, without message attributes.
+            order: of its attributes.
+        """
+        given = message.get("Attributes") or {}
+        record = {
+            "messageId": message["MessageId"],
+            "receiptHandle": message["ReceiptHandle"],
+            "body": message["Body"],
+            "attributes": {name: given[name] for name in order},
+            "messageAttributes": {},
+        }
+        if self._windowed:
+            record["md5OfMessageAttributes"] = None
+        record["md5OfBody"] = message["MD5OfBody"]
+        record["eventSource"] = "aws:sqs"
+        record["eventSourceARN"] = self._queue_arn
+        record["awsRegion"] = self._region
+        return record
 
     def _plainly(self, message: Mapping[str, Any]) -> bytes:
         return encode(sqs_record(message, queue_arn=self._queue_arn, region=self._region, windowed=self._windowed))
@@ -154,3 +183,30 @@ def encode(record: Mapping[str, Any] | str) -> bytes:
 def join(records: Iterable[Record]) -> bytes:
     """The event of a batch, as UTF-8 JSON."""
     return _HEAD + b",".join(record.event for record in records) + _TAIL
+
+
+class Event:
+    """The event of a batch, made as its function takes it."""
+
+    __slots__ = ("_records", "_text")
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self._records = records
+        self._text: bytes | None = None
+
+    def text(self) -> bytes:
+        """As UTF-8 JSON."""
+        if self._text is None:
+            self._text = join(self._records)
+        return self._text
+
+    def value(self) -> dict[str, Any]:
+        """What `json.loads` makes of it; the caller's own, to be changed at will."""
+        return {"Records": [record.value() for record in self._records]}
+
+    def is_longer_than(self, limit: int) -> bool:
+        """Whether its text has more bytes than that."""
+        most = ENVELOPE_BYTES + len(self._records)
+        for record in self._records:
+            most += record.most
+        return most > limit and len(self.text()) > limit

@@ -230,15 +230,15 @@ def stack_of(traceback: TracebackType | None) -> list[str]:
 
 
 def begin(
-    handler: Handler, event: bytes, context: LambdaContext, *, parse: Callable[[bytes], object] = json.loads
+    handler: Handler, event: Any, context: LambdaContext, *, parse: Callable[[Any], object] = json.loads
 ) -> Reply | Awaitable[object]:
     """Call the handler. What it returns to be awaited is handed on, for `finish` on the caller's loop.
 
     Args:
         handler: what to call.
-        event: JSON text.
+        event: JSON text, or what `parse` takes.
         context: the second argument.
-        parse: reads the event.
+        parse: makes the first argument of the event.
 
     Raises:
         SystemExit: the handler asked its process to end.

@@ -20,14 +20,16 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from esmd.mappings.batching import Batcher
+from esmd.mappings.outcomes import version_of
 from esmd.mappings.records import Batch, Record
 from esmd.mappings.scaling import Scaling
+from esmd.mappings.settlement import TryAgain
 from esmd.observe import mapping_events as say
 from esmd.pollers.deletes import DeleteGatherer
 from esmd.pollers.errors import Kind, SourceError
 from esmd.pollers.sqs import MAX_RECEIVE
 from esmd.pollers.visibility import change_visibility
-from esmd.sqs.batch import IDS_SHOWN, SqsBatch, Surroundings
+from esmd.sqs.batch import IDS_SHOWN, Ended, SqsBatch, Surroundings
 from esmd.sqs.heartbeat import Heartbeat
 from esmd.sqs.intake import Intake, Unmatched
 from esmd.sqs.lookup import QueueLookup
@@ -37,10 +39,11 @@ from esmd.waiting import woken
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
-    from esmd.function import Function
+    from esmd.function import Function, Halt
     from esmd.mappings.filters import RecordFilter
+    from esmd.mappings.outcomes import Outcome
     from esmd.observe.telemetry import Telemetry
-    from esmd.pollers.sqs import Queue, SqsApi
+    from esmd.pollers.sqs import EntryFailure, Queue, SqsApi
     from esmd.sqs.settings import SqsSettings
     from esmd.trouble import Trouble
 
@@ -88,7 +91,10 @@ class SqsRunner:
             heartbeat=self._heartbeat,
             telemetry=telemetry,
             stop=stop,
+            loop=self._loop,
         )
+        self._tasks: asyncio.TaskGroup | None = None
+        self._begun: dict[SqsBatch, Halt] = {}
         self._ready: deque[list[Batch]] = deque()
         self._receives = 0
         self._asked = 0
@@ -133,24 +139,33 @@ class SqsRunner:
 
         Cancelling it halts: handlers are killed, their messages are left to their visibility timeout.
         """
-        forget = self._function.on_room(self._wake.set)
         stopping = self._loop.create_task(self._stop.wait())
         stopping.add_done_callback(lambda _: self._wake.set())
         try:
             async with asyncio.TaskGroup() as tasks:
-                while not self._stop.is_set():
-                    self._wake.clear()
-                    now = self._loop.time()
-                    if (due := self._batcher.expire(now)) is not None:
-                        self._ready.append([due])
-                    self._start_batches(tasks)
-                    self._start_receives(tasks, now)
-                    await woken(self._wake, self._next_deadline(now))
-                await self._drain()
+                self._tasks = tasks
+                try:
+                    while not self._stop.is_set():
+                        self._wake.clear()
+                        self._look()
+                        await woken(self._wake, self._next_deadline(self._loop.time()))
+                    await self._drain()
+                finally:
+                    self._tasks = None
         finally:
-            forget()
+            self._function.wants_room(self._wake.set, wanted=False)
             stopping.cancel()
-            await self._deletes.close(within=_LAST_DELETES)
+            try:
+                await self._halt()
+            finally:
+                await self._deletes.close(within=_LAST_DELETES)
+
+    async def _halt(self) -> None:
+        """End the invocations that nobody awaits; after a drain there are none."""
+        halts = [halt() for halt in self._begun.values()]
+        self._begun.clear()
+        if halts:
+            await asyncio.gather(*halts)
 
     async def _drain(self) -> None:
         """Give back what waits, then let what is under way come to its end."""
@@ -172,22 +187,47 @@ class SqsRunner:
             deadlines.append(self._trouble.retry_at)
         return min(deadlines, default=None)
 
+    def _look(self) -> None:
+        """Start what may be started now."""
+        if self._stop.is_set():
+            return
+        now = self._loop.time()
+        if (due := self._batcher.expire(now)) is not None:
+            self._ready.append([due])
+        self._start_batches()
+        self._start_receives(now)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        """Do something else beside; not any more if we are halted."""
+        try:
+            if self._tasks is not None:
+                self._tasks.create_task(work)
+                return
+        except RuntimeError:  # a task has failed, and the others are being cancelled
+            pass
+        work.close()
+
     # --- receiving
 
-    def _start_receives(self, tasks: asyncio.TaskGroup, now: float) -> None:
-        """Start as many receives as the backlog deserves and free places allow; one only while in trouble."""
+    def _start_receives(self, now: float) -> None:
+        while (ask := self._reserve(now)) is not None:
+            self._spawn(self._poll(*ask))
+
+    def _reserve(self, now: float) -> tuple[int, int] | None:
+        """Take what a further receive needs: how many messages it asks for, and places that it reserves.
+
+        None if there is to be none: there are as many as the backlog deserves and free places allow, or one while in trouble.
+        """
         if now < self._trouble.retry_at:
-            return
+            return None
         allowed = 1 if self._trouble.exists or self._lookup.queue is None else self._scaling.receives
-        while self._receives < allowed:
-            most = self._askable()
-            if most < 1:
-                return
-            places = self._places(most)
-            self._receives += 1
-            self._asked += most
-            self._reserved += places
-            tasks.create_task(self._receive(tasks, most, places))
+        if self._receives >= allowed or (most := self._askable()) < 1:
+            return None
+        places = self._places(most)
+        self._receives += 1
+        self._asked += most
+        self._reserved += places
+        return most, places
 
     def _askable(self) -> int:
         """How many messages a further receive may ask for, so that all of them could be started."""
@@ -196,11 +236,18 @@ class SqsRunner:
         # As on AWS it is invocations that are limited. Deletes may lag behind by as many batches, and not by more.
         lagging = max(0, self._finishing - concurrency)
         free = concurrency - self._running - len(self._ready) - lagging
+        room = self._function.room
         if settings.window:
-            if self._function.room <= self._starting:
+            if room <= self._starting:
+                self._function.wants_room(self._wake.set)
                 return 0
             return min(MAX_RECEIVE, free * settings.batch_size - len(self._batcher) - self._asked)
-        free = min(free, self._function.room - len(self._ready) - self._starting) - self._reserved
+        room -= len(self._ready) + self._starting
+        if room < free:
+            if room <= self._reserved:
+                self._function.wants_room(self._wake.set)
+            free = room
+        free -= self._reserved
         if settings.fifo:
             return min(MAX_RECEIVE, settings.batch_size) if free > 0 else 0
         return min(MAX_RECEIVE, free * settings.batch_size)
@@ -211,10 +258,30 @@ class SqsRunner:
             return 0
         return 1 if self._settings.fifo else math.ceil(most / self._settings.batch_size)
 
-    async def _receive(self, tasks: asyncio.TaskGroup, most: int, places: int) -> None:
+    async def _poll(self, most: int, places: int) -> None:
+        """Receive again and again, for as long as another receive may be started when one has ended."""
+        ask: tuple[int, int] | None = (most, places)
+        while ask is not None:
+            records = await self._receive(*ask)
+            if records:
+                await self._take_in(records)
+            ask = None
+            if self._stop.is_set():
+                self._wake.set()
+                return
+            self._start_batches()
+            now = self._loop.time()
+            ask = self._reserve(now)
+            self._start_receives(now)
+            if self._settings.window or self._trouble.exists:
+                self._wake.set()  # there may be another deadline
+
+    async def _receive(self, most: int, places: int) -> list[Record]:
         records: list[Record] = []
         try:
-            queue = await self._find_queue(tasks)
+            queue = None if self._trouble.exists else self._lookup.fresh
+            if queue is None:
+                queue = await self._find_queue()
             visibility = self._lookup.raised_visibility(queue)
             asked_at = self._loop.time()
             messages = await self._api.receive(queue, most=most, wait=self._wait_time(), visibility_timeout=visibility)
@@ -229,7 +296,7 @@ class SqsRunner:
                 hidden_until = now + (visibility or queue.visibility_timeout)
                 records, unmatched = self._intake.admit(messages, hidden_until)
                 if unmatched:
-                    tasks.create_task(self._delete_unmatched(queue, unmatched, hidden_until))
+                    self._delete_unmatched(queue, unmatched, hidden_until)
         except SourceError as error:
             why = error.failure
             passing = why.kind is Kind.BACK_OFF and self._lookup.queue is not None
@@ -238,12 +305,9 @@ class SqsRunner:
             self._receives -= 1
             self._asked -= most
             self._reserved -= places
-            self.tried.set()
-            self._wake.set()
-        if records:
-            await self._take_in(records)
-            if self._may_start():
-                await self._next_chain()  # in this task: a new one would only cost time
+            if not self.tried.is_set():
+                self.tried.set()
+        return records
 
     async def _take_in(self, records: list[Record]) -> None:
         if self._stop.is_set():
@@ -259,7 +323,7 @@ class SqsRunner:
         else:
             self._ready.extend([batch] for batch in batches)
 
-    async def _find_queue(self, tasks: asyncio.TaskGroup) -> Queue:
+    async def _find_queue(self) -> Queue:
         first = self._lookup.queue is None
         queue = await self._lookup.find(again=self._trouble.exists)
         if first:
@@ -280,7 +344,7 @@ class SqsRunner:
                 hint = f"reserved_concurrency of {self._function.name} is 0: nothing is received until it is raised"
                 self._telemetry.emit(say.MappingAdvice(mapping=settings.name, topic="function_stopped", hint=hint))
             if settings.visibility_heartbeat:
-                self._beating = tasks.create_task(self._heartbeat.beat(queue))
+                self._spawn(self._beat(queue))
         return queue
 
     def _wait_time(self) -> int:
@@ -290,28 +354,104 @@ class SqsRunner:
         left = math.ceil(self._batcher.due - self._loop.time())
         return max(1, min(self._settings.longest_poll, left))
 
-    async def _delete_unmatched(self, queue: Queue, unmatched: list[Unmatched], hidden_until: float) -> None:
+    async def _beat(self, queue: Queue) -> None:
+        """The heartbeat; it ends with the drain."""
+        self._beating = asyncio.current_task()
+        await self._heartbeat.beat(queue)
+
+    def _delete_unmatched(self, queue: Queue, unmatched: list[Unmatched], hidden_until: float) -> None:
         name = self._settings.name
         ids = tuple(message.id for message in unmatched[:IDS_SHOWN])
         self._telemetry.emit(say.RecordFiltered(mapping=name, records=len(unmatched), ids=ids))
-        deleting = self._deletes.submit(queue, [(message.handle, hidden_until) for message in unmatched])
-        id_of = {message.handle: message.id for message in unmatched}
-        say_delete_failures(self._telemetry, name, await asyncio.shield(deleting), id_of)
+
+        def deleted(failures: list[EntryFailure]) -> None:
+            say_delete_failures(self._telemetry, name, failures, {each.handle: each.id for each in unmatched})
+
+        self._deletes.post(queue, [(message.handle, hidden_until) for message in unmatched], deleted)
 
     # --- batches
 
-    def _start_batches(self, tasks: asyncio.TaskGroup) -> None:
-        while self._may_start():
-            tasks.create_task(self._next_chain())
+    def _start_batches(self) -> None:
+        while self._ready and self._running < self._scaling.concurrency:
+            chain = self._ready.popleft()
+            self._running += 1
+            if len(chain) > 1 or not self._function.begins or not self._begin(chain[0]):
+                self._starting += 1
+                self._spawn(self._run_chain(chain))
 
-    def _may_start(self) -> bool:
-        return bool(self._ready) and self._running < self._scaling.concurrency
+    # A batch whose function needs nobody to await it is taken to its end by callbacks: a task of its own, and the turns
+    # of the loop that it takes, would cost more than all the rest of it.
 
-    def _next_chain(self) -> Coroutine[None, None, None]:
-        """The chain that is to run next; it counts as running from here on."""
-        self._running += 1
-        self._starting += 1
-        return self._run_chain(self._ready.popleft())
+    def _begin(self, batch: Batch) -> bool:
+        queue = self._lookup.queue
+        assert queue is not None  # noqa: S101 - batches come from a receive, which needs the queue
+        begun = SqsBatch(self._around, batch, queue, on_settled=self._invocation_over)
+
+        def done(outcome: Outcome) -> None:
+            self._begun.pop(begun, None)
+            try:
+                self._conclude(begun, outcome)
+            except Exception as error:  # noqa: BLE001 - nobody awaits us: whoever runs the mapping is to know
+                self._spawn(_raise(error))
+
+        halt = begun.begin(done)
+        if halt is None:
+            return False
+        self._begun[begun] = halt
+        return True
+
+    def _conclude(self, begun: SqsBatch, outcome: Outcome) -> None:
+        verdict = begun.judge(outcome)
+        if isinstance(verdict, TryAgain):
+            self._spawn(self._resume(begun, verdict))
+            return
+        rest = begun.conclude(verdict, version_of(outcome), self._ended)
+        if rest is not None:
+            self._finishing += 1
+            self._spawn(self._finish(rest))
+        self._look()
+        if self._stop.is_set() or self._settings.window:
+            self._wake.set()
+
+    def _invocation_over(self) -> None:
+        """What is left to do for a batch holds nobody up."""
+        self._running -= 1
+        self._finishing += 1
+
+    def _invocation_over_later(self) -> None:
+        """The same, where nobody looks right away what may be started now."""
+        self._invocation_over()
+        self._wake.set()
+
+    def _ended(self, ended: Ended) -> None:
+        self._visible_at = max(self._visible_at, ended.visible_at)
+        self._left(settled=True)
+
+    def _left(self, *, settled: bool) -> None:
+        """Nothing is left to do for a batch."""
+        if settled:
+            self._finishing -= 1
+        else:
+            self._running -= 1
+        self._last_activity = self._loop.time()
+        self._batcher.invocation_ended(self._last_activity)
+        if not settled or self._stop.is_set() or self._finishing >= self._scaling.concurrency:
+            self._wake.set()
+
+    async def _finish(self, rest: Coroutine[None, None, None]) -> None:
+        try:
+            await rest
+        finally:
+            self._left(settled=True)
+
+    async def _resume(self, begun: SqsBatch, verdict: TryAgain) -> None:
+        begun.on_settled = self._invocation_over_later
+        try:
+            ended = await begun.resume(verdict)
+            self._visible_at = max(self._visible_at, ended.visible_at)
+            await self._give_back(ended.never_started)
+        finally:
+            self._left(settled=begun.settled)
 
     async def _run_chain(self, chain: list[Batch]) -> None:
         """Run batches one after the other; a group that failed in one is left out of the next ones."""
@@ -322,12 +462,10 @@ class SqsRunner:
         settled = False
 
         def on_settled() -> None:
-            """The last invocation of the chain is over: what is left to do holds nobody up."""
+            """The last invocation of the chain is over."""
             nonlocal settled
             settled = True
-            self._running -= 1
-            self._finishing += 1
-            self._wake.set()
+            self._invocation_over_later()
 
         try:
             for number, batch in enumerate(chain):
@@ -341,13 +479,7 @@ class SqsRunner:
                 self._visible_at = max(self._visible_at, ended.visible_at)
                 await self._give_back(ended.never_started)
         finally:
-            if settled:
-                self._finishing -= 1
-            else:
-                self._running -= 1
-            self._last_activity = self._loop.time()
-            self._batcher.invocation_ended(self._last_activity)
-            self._wake.set()
+            self._left(settled=settled)
 
     async def _give_back(self, records: Sequence[Record]) -> None:
         """Make received records that were never started visible at once (`release_on_stop`)."""
@@ -363,3 +495,7 @@ class SqsRunner:
         if len(records) > len(failures):
             released = len(records) - len(failures)
             self._telemetry.emit(say.RecordsReleased(mapping=self._settings.name, records=released))
+
+
+async def _raise(error: Exception) -> None:
+    raise error

@@ -9,9 +9,9 @@ import pytest
 from esmd.mappings.outcomes import Throttled
 from esmd.observe import mapping_events as say
 
-from support.mapping_lab import mapping
+from support.mapping_lab import both_kinds, mapping  # noqa: F401 - a fixture
 
-pytestmark = pytest.mark.looptime
+pytestmark = [pytest.mark.looptime, pytest.mark.usefixtures("both_kinds")]
 
 
 def boom(records):
