@@ -24,7 +24,7 @@ from esmd.mappings.events import ENVELOPE_BYTES, MAX_EVENT_BYTES
 from esmd.mappings.records import Batch, Cut, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
 
 class Batcher:
@@ -54,12 +54,17 @@ class Batcher:
         """The records of the open batch."""
         return tuple(self._open)
 
-    def add(self, records: Iterable[Record], now: float) -> list[Batch]:
+    def add(self, records: Sequence[Record], now: float) -> list[Batch]:
         """Take the records of one poll; return the batches they closed, in order.
 
         A record that alone passes the payload limit is a batch of its own: the invocation is then refused, and that
         failure is the record's to answer for.
         """
+        if not self._window and 0 < len(records) <= self._batch_size and not self._open:
+            most = self._bytes + len(records) + sum([record.most for record in records])
+            if most <= self._max_bytes:  # nearly always: one batch, and nothing to be looked at one by one
+                self._opened_at = now
+                return [Batch(records, "size" if len(records) == self._batch_size else "poll")]
         closed = []
         for record in records:
             if self._open and not self._takes(record):

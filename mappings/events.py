@@ -92,15 +92,10 @@ class SqsText:
     What is the same for all of them is encoded once. For messages without a filter, which need no dict.
     """
 
-    __slots__ = ("_md5", "_queue_arn", "_region", "_tail", "_windowed")
-
-    @property
-    def constant_characters(self) -> int:
-        """Characters of the texts that all messages have in common."""
-        return len(self._queue_arn) + len(self._region)
+    __slots__ = ("_md5", "_tail", "queue_arn", "region", "windowed")
 
     def __init__(self, *, queue_arn: str, region: str, windowed: bool) -> None:
-        self._queue_arn, self._region, self._windowed = queue_arn, region, windowed
+        self.queue_arn, self.region, self.windowed = queue_arn, region, windowed
         self._md5 = ',"md5OfMessageAttributes":null' if windowed else ""
         arn, where = encode(queue_arn).decode(), encode(region).decode()
         self._tail = f'","eventSource":"aws:sqs","eventSourceARN":{arn},"awsRegion":{where}}}'
@@ -131,31 +126,8 @@ class SqsText:
             )
         )
 
-    def value(self, message: Mapping[str, Any], order: tuple[str, ...]) -> dict[str, Any]:
-        """What `json.loads` makes of a usual message's element (`esmd.mappings.messages`).
-
-        Args:
-            message: whose parts are all text, without message attributes.
-            order: of its attributes.
-        """
-        given = message.get("Attributes") or {}
-        record = {
-            "messageId": message["MessageId"],
-            "receiptHandle": message["ReceiptHandle"],
-            "body": message["Body"],
-            "attributes": {name: given[name] for name in order},
-            "messageAttributes": {},
-        }
-        if self._windowed:
-            record["md5OfMessageAttributes"] = None
-        record["md5OfBody"] = message["MD5OfBody"]
-        record["eventSource"] = "aws:sqs"
-        record["eventSourceARN"] = self._queue_arn
-        record["awsRegion"] = self._region
-        return record
-
     def _plainly(self, message: Mapping[str, Any]) -> bytes:
-        return encode(sqs_record(message, queue_arn=self._queue_arn, region=self._region, windowed=self._windowed))
+        return encode(sqs_record(message, queue_arn=self.queue_arn, region=self.region, windowed=self.windowed))
 
 
 def _message_attribute(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -206,7 +178,5 @@ class Event:
 
     def is_longer_than(self, limit: int) -> bool:
         """Whether its text has more bytes than that."""
-        most = ENVELOPE_BYTES + len(self._records)
-        for record in self._records:
-            most += record.most
+        most = ENVELOPE_BYTES + len(self._records) + sum([record.most for record in self._records])
         return most > limit and len(self.text()) > limit
