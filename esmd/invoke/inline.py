@@ -17,13 +17,10 @@ import asyncio
 import contextvars
 import inspect
 import json
-import os
 import signal
 import sys
 import time
-from collections import Counter
 from functools import partial
-from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Literal
 
 from pydantic_core import from_json
@@ -32,6 +29,7 @@ from esmd.invoke import runtime
 from esmd.invoke.attempts import Attempts
 from esmd.invoke.failures import closing, exit_text, exited, outcome_of, request_too_large, timed_out
 from esmd.invoke.protocol import MAX_REQUEST_BYTES, StartFailed
+from esmd.invoke.sharing import other_module, other_value, publish, withdraw
 from esmd.invoke.threads import Threads
 from esmd.invoke.variables import function_facts, log_stream_name
 from esmd.mappings.outcomes import FunctionError, Throttled, Unreachable
@@ -51,9 +49,6 @@ _CLOCK_SECONDS = 0.001
 
 STOP_SECONDS = 1.0
 """How long a cancelled async handler may take to clean up before nobody waits for it."""
-
-_shared_variables: Counter[str] = Counter()
-"""Variables that inline functions have set in the daemon's environment, and how many of them rely on each."""
 
 
 def quick_json(text: bytes) -> object:
@@ -260,7 +255,7 @@ class InlineInvoker:
         if calls:
             await asyncio.wait([call.task for call in calls], timeout=self._stop_seconds)
         self._threads.close()
-        _withdraw(self._variables)
+        withdraw(self._variables)
         self._variables = []
 
     async def _run(
@@ -344,9 +339,9 @@ class InlineInvoker:
         for folder in reversed(spec.python_path):
             if folder not in sys.path:
                 sys.path.insert(0, folder)
-        if (conflict := _other_module(spec) or _other_value(spec)) is not None:
+        if (conflict := other_module(spec) or other_value(spec)) is not None:
             return FunctionError("init", "Runtime.InlineConflict", f"{conflict} Use `isolation: worker`.")
-        self._variables = _publish(spec)
+        self._variables = publish(spec)
         try:
             handler = runtime.load(spec.handler, spec.python_path)
         except runtime.LoadError as error:
@@ -361,51 +356,6 @@ class InlineInvoker:
             self._is_async = inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(call)
             self._attempts.succeeded(pid=None, seconds=time.monotonic() - started)
             return handler
-        _withdraw(self._variables)
+        withdraw(self._variables)
         self._variables = []
         return failure
-
-
-def _other_module(spec: PythonSpec) -> str | None:
-    """The complaint if the handler's name is taken by a module that was loaded from elsewhere."""
-    name = spec.handler.partition(":")[0].partition(".")[0]
-    loaded = getattr(sys.modules.get(name), "__file__", None)
-    found = PathFinder.find_spec(name, list(spec.python_path))
-    if loaded is None or found is None or found.origin is None or found.origin == loaded:
-        return None
-    return (
-        f"Module '{name}' of function {spec.name} is {found.origin}, but the daemon has loaded {loaded} by that "
-        "name, and inline functions share its modules."
-    )
-
-
-def _other_value(spec: PythonSpec) -> str | None:
-    """The complaint if the daemon's environment has another value for one of the function's variables."""
-    for name, value in spec.environment.items():
-        if os.environ.get(name, value) != value:
-            return (
-                f"Function {spec.name} wants another value of the variable {name} than the daemon's environment "
-                "has, and inline functions share that."
-            )
-    return None
-
-
-def _publish(spec: PythonSpec) -> list[str]:
-    """Put the function's variables into the daemon's environment; those for its AWS clients only where none are set.
-
-    Returns the names that are to be withdrawn at the end.
-    """
-    names = []
-    for name, value in {**spec.aws_environment, **spec.environment}.items():
-        if name not in os.environ or _shared_variables[name]:
-            os.environ.setdefault(name, value)
-            _shared_variables[name] += 1
-            names.append(name)
-    return names
-
-
-def _withdraw(names: list[str]) -> None:
-    for name in names:
-        _shared_variables[name] -= 1
-        if not _shared_variables[name]:
-            os.environ.pop(name, None)

@@ -16,20 +16,17 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
 from typing import TYPE_CHECKING
 
 from esmd.mappings.batching import Batcher
-from esmd.mappings.outcomes import version_of
-from esmd.mappings.records import Batch, Record
 from esmd.mappings.scaling import Scaling
-from esmd.mappings.settlement import TryAgain
 from esmd.observe import mapping_events as say
 from esmd.pollers.deletes import DeleteGatherer
 from esmd.pollers.errors import Kind, SourceError
 from esmd.pollers.sqs import MAX_RECEIVE
 from esmd.pollers.visibility import change_visibility
-from esmd.sqs.batch import IDS_SHOWN, Ended, SqsBatch, Surroundings
+from esmd.sqs.batch import IDS_SHOWN, Surroundings
+from esmd.sqs.batches import Batches
 from esmd.sqs.heartbeat import Heartbeat
 from esmd.sqs.intake import Intake, Unmatched
 from esmd.sqs.lookup import QueueLookup
@@ -39,9 +36,9 @@ from esmd.waiting import woken
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
-    from esmd.function import Function, Halt
+    from esmd.function import Function
     from esmd.mappings.filters import RecordFilter
-    from esmd.mappings.outcomes import Outcome
+    from esmd.mappings.records import Record
     from esmd.observe.telemetry import Telemetry
     from esmd.pollers.sqs import EntryFailure, Queue, SqsApi
     from esmd.sqs.settings import SqsSettings
@@ -94,16 +91,18 @@ class SqsRunner:
             loop=self._loop,
         )
         self._tasks: asyncio.TaskGroup | None = None
-        self._begun: dict[SqsBatch, Halt] = {}
-        self._ready: deque[list[Batch]] = deque()
+        self._batches = Batches(
+            self._around,
+            lookup=self._lookup,
+            batcher=self._batcher,
+            spawn=self._spawn,
+            look=self._look,
+            wake=self._wake.set,
+            give_back=self._give_back,
+        )
         self._receives = 0
         self._asked = 0
         self._reserved = 0
-        self._running = 0
-        self._finishing = 0
-        self._starting = 0
-        self._last_activity = self._loop.time()
-        self._visible_at = -math.inf
         self._beating: asyncio.Task[None] | None = None
         self.tried = asyncio.Event()
         """Set when the queue has been polled, or the mapping has said why not."""
@@ -113,7 +112,7 @@ class SqsRunner:
     @property
     def in_flight(self) -> int:
         """Batches under way, those waiting for a place included, and those whose deletes are not done."""
-        return self._running + self._finishing + len(self._ready)
+        return self._batches.in_flight
 
     @property
     def pollers(self) -> int:
@@ -130,7 +129,7 @@ class SqsRunner:
         """Loop time since which nothing was received, run or waiting to be retried; infinity while something is."""
         if self.in_flight or len(self._batcher):
             return math.inf
-        return max(self._last_activity, self._visible_at)
+        return max(self._batches.last_activity, self._batches.visible_at)
 
     # --- the loop
 
@@ -156,24 +155,17 @@ class SqsRunner:
             self._function.wants_room(self._wake.set, wanted=False)
             stopping.cancel()
             try:
-                await self._halt()
+                await self._batches.halt()
             finally:
                 await self._deletes.close(within=_LAST_DELETES)
-
-    async def _halt(self) -> None:
-        """End the invocations that nobody awaits; after a drain there are none."""
-        halts = [halt() for halt in self._begun.values()]
-        self._begun.clear()
-        if halts:
-            await asyncio.gather(*halts)
 
     async def _drain(self) -> None:
         """Give back what waits, then let what is under way come to its end."""
         waiting = [*self._batcher.drain()]
-        while self._ready:
-            waiting += [record for batch in self._ready.popleft() for record in batch.records]
+        while self._batches.ready:
+            waiting += [record for batch in self._batches.ready.popleft() for record in batch.records]
         await self._give_back(waiting)
-        while self._receives or self._running or self._finishing:
+        while self._receives or self._batches.running or self._batches.finishing:
             self._wake.clear()
             await self._wake.wait()
         if self._beating is not None:
@@ -193,8 +185,8 @@ class SqsRunner:
             return
         now = self._loop.time()
         if (due := self._batcher.expire(now)) is not None:
-            self._ready.append([due])
-        self._start_batches()
+            self._batches.ready.append([due])
+        self._batches.start()
         self._start_receives(now)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
@@ -234,15 +226,15 @@ class SqsRunner:
         settings = self._settings
         concurrency = self._scaling.concurrency
         # As on AWS it is invocations that are limited. Deletes may lag behind by as many batches, and not by more.
-        lagging = max(0, self._finishing - concurrency)
-        free = concurrency - self._running - len(self._ready) - lagging
+        lagging = max(0, self._batches.finishing - concurrency)
+        free = concurrency - self._batches.running - len(self._batches.ready) - lagging
         room = self._function.room
         if settings.window:
-            if room <= self._starting:
+            if room <= self._batches.starting:
                 self._function.wants_room(self._wake.set)
                 return 0
             return min(MAX_RECEIVE, free * settings.batch_size - len(self._batcher) - self._asked)
-        room -= len(self._ready) + self._starting
+        room -= len(self._batches.ready) + self._batches.starting
         if room < free:
             if room <= self._reserved:
                 self._function.wants_room(self._wake.set)
@@ -269,7 +261,7 @@ class SqsRunner:
             if self._stop.is_set():
                 self._wake.set()
                 return
-            self._start_batches()
+            self._batches.start()
             now = self._loop.time()
             ask = self._reserve(now)
             self._start_receives(now)
@@ -291,7 +283,7 @@ class SqsRunner:
             self._trouble.passed(now)
             self._scaling.polled(asked=most, got=len(messages), now=now)
             if messages:
-                self._last_activity = now
+                self._batches.last_activity = now
                 self._telemetry.emit(say.RecordsReceived(mapping=self._settings.name, records=len(messages)))
                 hidden_until = now + (visibility or queue.visibility_timeout)
                 records, unmatched = self._intake.admit(messages, hidden_until)
@@ -319,9 +311,9 @@ class SqsRunner:
         if self._settings.fifo:
             # One receive may bring several batches of the same group only if it passes the payload limit:
             # they follow each other.
-            self._ready.append(batches)
+            self._batches.ready.append(batches)
         else:
-            self._ready.extend([batch] for batch in batches)
+            self._batches.ready.extend([batch] for batch in batches)
 
     async def _find_queue(self) -> Queue:
         first = self._lookup.queue is None
@@ -369,118 +361,6 @@ class SqsRunner:
 
         self._deletes.post(queue, [(message.handle, hidden_until) for message in unmatched], deleted)
 
-    # --- batches
-
-    def _start_batches(self) -> None:
-        while self._ready and self._running < self._scaling.concurrency:
-            chain = self._ready.popleft()
-            self._running += 1
-            if len(chain) > 1 or not self._function.begins or not self._begin(chain[0]):
-                self._starting += 1
-                self._spawn(self._run_chain(chain))
-
-    # A batch whose function needs nobody to await it is taken to its end by callbacks: a task of its own, and the turns
-    # of the loop that it takes, would cost more than all the rest of it.
-
-    def _begin(self, batch: Batch) -> bool:
-        queue = self._lookup.queue
-        assert queue is not None  # noqa: S101 - batches come from a receive, which needs the queue
-        begun = SqsBatch(self._around, batch, queue, on_settled=self._invocation_over)
-
-        def done(outcome: Outcome) -> None:
-            self._begun.pop(begun, None)
-            try:
-                self._conclude(begun, outcome)
-            except Exception as error:  # noqa: BLE001 - nobody awaits us: whoever runs the mapping is to know
-                self._spawn(_raise(error))
-
-        halt = begun.begin(done)
-        if halt is None:
-            return False
-        self._begun[begun] = halt
-        return True
-
-    def _conclude(self, begun: SqsBatch, outcome: Outcome) -> None:
-        verdict = begun.judge(outcome)
-        if isinstance(verdict, TryAgain):
-            self._spawn(self._resume(begun, verdict))
-            return
-        rest = begun.conclude(verdict, version_of(outcome), self._ended)
-        if rest is not None:
-            self._finishing += 1
-            self._spawn(self._finish(rest))
-        self._look()
-        if self._stop.is_set() or self._settings.window:
-            self._wake.set()
-
-    def _invocation_over(self) -> None:
-        """What is left to do for a batch holds nobody up."""
-        self._running -= 1
-        self._finishing += 1
-
-    def _invocation_over_later(self) -> None:
-        """The same, where nobody looks right away what may be started now."""
-        self._invocation_over()
-        self._wake.set()
-
-    def _ended(self, ended: Ended) -> None:
-        self._visible_at = max(self._visible_at, ended.visible_at)
-        self._left(settled=True)
-
-    def _left(self, *, settled: bool) -> None:
-        """Nothing is left to do for a batch."""
-        if settled:
-            self._finishing -= 1
-        else:
-            self._running -= 1
-        self._last_activity = self._loop.time()
-        self._batcher.invocation_ended(self._last_activity)
-        if not settled or self._stop.is_set() or self._finishing >= self._scaling.concurrency:
-            self._wake.set()
-
-    async def _finish(self, rest: Coroutine[None, None, None]) -> None:
-        try:
-            await rest
-        finally:
-            self._left(settled=True)
-
-    async def _resume(self, begun: SqsBatch, verdict: TryAgain) -> None:
-        begun.on_settled = self._invocation_over_later
-        try:
-            ended = await begun.resume(verdict)
-            self._visible_at = max(self._visible_at, ended.visible_at)
-            await self._give_back(ended.never_started)
-        finally:
-            self._left(settled=begun.settled)
-
-    async def _run_chain(self, chain: list[Batch]) -> None:
-        """Run batches one after the other; a group that failed in one is left out of the next ones."""
-        self._starting -= 1  # from here to its place in the function there is no await
-        queue = self._lookup.queue
-        assert queue is not None  # noqa: S101 - batches come from a receive, which needs the queue
-        held_back: set[str | None] = set()
-        settled = False
-
-        def on_settled() -> None:
-            """The last invocation of the chain is over."""
-            nonlocal settled
-            settled = True
-            self._invocation_over_later()
-
-        try:
-            for number, batch in enumerate(chain):
-                records = [r for r in batch.records if r.ordering_key not in held_back] if number else batch.records
-                if not records:
-                    continue
-                is_last = number == len(chain) - 1
-                whole = Batch(records, batch.cut)
-                ended = await SqsBatch(self._around, whole, queue, on_settled=on_settled if is_last else None).run()
-                held_back.update(record.ordering_key for record in (*ended.kept, *ended.never_started))
-                self._visible_at = max(self._visible_at, ended.visible_at)
-                await self._give_back(ended.never_started)
-        finally:
-            self._left(settled=settled)
-
     async def _give_back(self, records: Sequence[Record]) -> None:
         """Make received records that were never started visible at once (`release_on_stop`)."""
         queue = self._lookup.queue
@@ -495,7 +375,3 @@ class SqsRunner:
         if len(records) > len(failures):
             released = len(records) - len(failures)
             self._telemetry.emit(say.RecordsReleased(mapping=self._settings.name, records=released))
-
-
-async def _raise(error: Exception) -> None:
-    raise error
