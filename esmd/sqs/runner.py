@@ -257,14 +257,20 @@ class SqsRunner:
             records = await self._receive(*ask)
             if records:
                 await self._take_in(records)
-            ask = None
             if self._stop.is_set():
                 self._wake.set()
                 return
             self._batches.start()
+            if 0 < len(records) < ask[0]:
+                # Nobody else waits in the queue: the handler begins before the next request is made and sent.
+                await asyncio.sleep(0)
+                if self._stop.is_set():
+                    self._wake.set()
+                    return
             now = self._loop.time()
             ask = self._reserve(now)
-            self._start_receives(now)
+            if ask is not None:
+                self._start_receives(now)
             if self._settings.window or self._trouble.exists:
                 self._wake.set()  # there may be another deadline
 
