@@ -166,9 +166,13 @@ class Function:
             self._count(outcome, loop.time() - began, request_id)
             done(outcome)
 
-        call = beginner.begin(event, request_id=request_id, done=ended)
+        call = None
+        try:
+            call = beginner.begin(event, request_id=request_id, done=ended)
+        finally:
+            if call is None:
+                self.give_place_back()
         if call is None:
-            self.give_place_back()
             return None
 
         async def halt() -> None:

@@ -120,8 +120,12 @@ class SqsBatch:
 
     def judge(self, outcome: Outcome) -> Settled | TryAgain:
         """What the outcome of what was begun means."""
-        forget_request(self._request_id)
+        self.forget()
         return settle(self._batch, outcome, report_batch_item_failures=self._around.settings.report_batch_item_failures)
+
+    def forget(self) -> None:
+        """What was begun has ended, or is halted."""
+        forget_request(self._request_id)
 
     def conclude(
         self, verdict: Settled, version: str | None, ended: Callable[[Ended], None]
@@ -313,7 +317,8 @@ class SqsBatch:
         ids = {record.handle: record.id for record in kept}
         failures = await change_visibility(self._around.api, self._queue, delays)
         around = self._around
-        say_visibility_failures(around.telemetry, around.settings.name, failures, ids, purpose="retry_backoff")
+        with bound_context(mapping=around.settings.name, function=around.function.name, batch_id=self._id):
+            say_visibility_failures(around.telemetry, around.settings.name, failures, ids, purpose="retry_backoff")
 
     def _drop_expired(self) -> None:
         """Leave out the records whose visibility ran out: the queue hands those out again by itself."""

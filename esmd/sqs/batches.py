@@ -195,6 +195,8 @@ class Batches:
 
     async def halt(self) -> None:
         """End the invocations that nobody awaits; after a drain there are none."""
+        for begun in self._begun:
+            begun.forget()
         halts = [halt() for halt in self._begun.values()]
         self._begun.clear()
         if halts:

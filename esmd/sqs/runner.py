@@ -180,8 +180,8 @@ class SqsRunner:
         return min(deadlines, default=None)
 
     def _look(self) -> None:
-        """Start what may be started now."""
-        if self._stop.is_set():
+        """Start what may be started now; nothing once the mapping stops or is halted."""
+        if self._stop.is_set() or self._tasks is None:
             return
         now = self._loop.time()
         if (due := self._batcher.expire(now)) is not None:

@@ -81,6 +81,29 @@ async def test_a_halt_kills_the_handler_and_leaves_the_message_to_the_queue():
         lab.task = asyncio.create_task(asyncio.sleep(0))
 
 
+async def test_a_halt_starts_nothing_more_whatever_ends_meanwhile():
+    async with mapping(maximum_concurrency=1, batch_size=1, visibility=300) as lab:
+        held = asyncio.Event()
+
+        async def cling(records):
+            try:
+                await held.wait()
+            except asyncio.CancelledError:
+                await asyncio.sleep(0.5)
+                raise
+
+        lab.invoker._handler = cling
+        lab.send("a", "b", "c")
+        await asyncio.sleep(1)
+        lab.task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await lab.task
+        await asyncio.sleep(5)
+        assert lab.invoker.bodies == [["a"]]
+        assert lab.function.busy == 0
+        lab.task = asyncio.create_task(asyncio.sleep(0))
+
+
 async def test_a_halt_during_the_delete_still_deletes():
     async with mapping() as lab:
         lab.api.latency = 2.0
