@@ -5,17 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from esmd.mappings.outcomes import FunctionError, Outcome, Throttled
 from esmd.observe.events import FunctionThrottled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from esmd.invoke.protocol import Invoker
+    from esmd.mappings.events import Event
     from esmd.observe.telemetry import Telemetry
+
+
+Halt = Callable[[], Awaitable[None]]
+"""Ends an invocation that nobody awaits, and waits for its end."""
 
 
 @runtime_checkable
@@ -24,6 +30,19 @@ class Reloadable(Protocol):
 
     def reload(self, files: Sequence[str]) -> None:
         """Use what is in the files now for every invocation that starts from here on."""
+        ...
+
+
+@runtime_checkable
+class Beginner(Protocol):
+    """An invoker whose invocations need nobody to await them, and which takes events as they are."""
+
+    def begin(self, event: Event, *, request_id: str, done: Callable[[Outcome], None]) -> Any | None:
+        """Start an invocation; `done` is called with its outcome, later. None where only `invoke` can tell why not."""
+        ...
+
+    async def cancel(self, call: Any, /) -> None:
+        """Stop what `begin` returned; `done` is not called any more."""
         ...
 
 
@@ -63,8 +82,10 @@ class Function:
         self._busy = 0
         self._queue: deque[asyncio.Future[None]] = deque()
         self._listeners: list[Callable[[], None]] = []
+        self._wanting: dict[Callable[[], None], None] = {}
         self._starting = asyncio.Lock()
         self._counts = FunctionCounts()
+        self._beginner = invoker if isinstance(invoker, Beginner) else None
         invoker.on_freed(self._hand_on)
 
     @property
@@ -87,6 +108,21 @@ class Function:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
+    def wants_room(self, listener: Callable[[], None], *, wanted: bool = True) -> None:
+        """Call `listener` when a place becomes free, once; or, with `wanted` False, do not.
+
+        Of hundreds of mappings that share a function, the end of an invocation concerns only those that wait for it.
+        """
+        if wanted:
+            self._wanting[listener] = None
+        else:
+            self._wanting.pop(listener, None)
+
+    @property
+    def begins(self) -> bool:
+        """Whether `begin` may do it: nobody has to await an invocation."""
+        return self._beginner is not None
+
     async def start(self) -> None:
         """Make sure the function can run; mappings that share it start it one after the other.
 
@@ -101,12 +137,55 @@ class Function:
             finally:
                 self._hand_on()  # loading took a place
 
-    async def invoke(self, event: bytes, *, request_id: str) -> Outcome:
+    async def invoke(self, event: bytes | Event, *, request_id: str) -> Outcome:
         """Invoke now, or `Throttled`."""
         if not self.room:
             return self._throttled(Throttled(), request_id)
         self._take()
         return await self.invoke_in_place(event, request_id=request_id)
+
+    def begin(self, event: Event, *, request_id: str, done: Callable[[Outcome], None]) -> Halt | None:
+        """Invoke now, without anybody awaiting it; `done` is called with the outcome, later, and must not raise.
+
+        Returns what ends the invocation before that: `done` is not called then. None where this form of function cannot
+        be invoked so, or not now: `invoke` tells what becomes of it.
+        """
+        beginner = self._beginner
+        if beginner is None or not self.room:
+            return None
+        self._take()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+
+        is_over = False
+
+        def ended(outcome: Outcome) -> None:
+            nonlocal is_over
+            is_over = True
+            self.give_place_back()
+            self._count(outcome, loop.time() - began, request_id)
+            done(outcome)
+
+        call = None
+        try:
+            call = beginner.begin(event, request_id=request_id, done=ended)
+        finally:
+            if call is None:
+                self.give_place_back()
+        if call is None:
+            return None
+
+        async def halt() -> None:
+            nonlocal is_over
+            if is_over:
+                return
+            is_over = True
+            try:
+                await beginner.cancel(call)
+            finally:
+                self.give_place_back()
+
+        return halt
 
     async def take_place(self, patience: float) -> bool:
         """Wait up to `patience` seconds for a place, in turn; True if one was taken.
@@ -148,21 +227,17 @@ class Function:
             stopped.cancel()
         return _taken(place)
 
-    async def invoke_in_place(self, event: bytes, *, request_id: str) -> Outcome:
+    async def invoke_in_place(self, event: bytes | Event, *, request_id: str) -> Outcome:
         """Invoke in a place that was taken before, and give it back."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            outcome = await self._invoker.invoke(event, request_id=request_id)
+            outcome = await self._invoker.invoke(
+                event if isinstance(event, bytes) else event.text(), request_id=request_id
+            )
         finally:
             self.give_place_back()
-        if isinstance(outcome, Throttled):
-            return self._throttled(outcome, request_id)
-        counts, duration = self._counts, (loop.time() - began) * 1000
-        counts.invocations += 1
-        counts.errors += isinstance(outcome, FunctionError)
-        counts.duration_sum += duration
-        counts.duration_max = max(counts.duration_max, duration)
+        self._count(outcome, loop.time() - began, request_id)
         return outcome
 
     def give_place_back(self) -> None:
@@ -190,6 +265,18 @@ class Function:
         self._busy += 1
         self._counts.concurrency_max = max(self._counts.concurrency_max, self._busy)
 
+    def _count(self, outcome: Outcome, seconds: float, request_id: str) -> None:
+        """Note an invocation that ended after so many seconds."""
+        if isinstance(outcome, Throttled):
+            self._throttled(outcome, request_id)
+            return
+        counts, duration = self._counts, seconds * 1000
+        counts.invocations += 1
+        counts.duration_sum += duration
+        counts.duration_max = max(counts.duration_max, duration)
+        if isinstance(outcome, FunctionError):
+            counts.errors += 1
+
     def _throttled(self, outcome: Throttled, request_id: str) -> Throttled:
         self._counts.throttles += 1
         self._telemetry.emit(
@@ -213,8 +300,9 @@ class Function:
             if not turn.done():
                 self._take()
                 turn.set_result(None)
-        if self.room:
-            for listener in tuple(self._listeners):
+        if (self._wanting or self._listeners) and self.room:
+            wanting, self._wanting = self._wanting, {}
+            for listener in (*wanting, *self._listeners):
                 listener()
 
 

@@ -24,7 +24,7 @@ from esmd.mappings.events import ENVELOPE_BYTES, MAX_EVENT_BYTES
 from esmd.mappings.records import Batch, Cut, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
 
 class Batcher:
@@ -36,6 +36,7 @@ class Batcher:
         self._max_bytes = max_bytes
         self._open: list[Record] = []
         self._bytes = ENVELOPE_BYTES
+        self._exact = False
         self._opened_at = float("-inf")
         self._due: float | None = None
 
@@ -53,24 +54,29 @@ class Batcher:
         """The records of the open batch."""
         return tuple(self._open)
 
-    def add(self, records: Iterable[Record], now: float) -> list[Batch]:
+    def add(self, records: Sequence[Record], now: float) -> list[Batch]:
         """Take the records of one poll; return the batches they closed, in order.
 
         A record that alone passes the payload limit is a batch of its own: the invocation is then refused, and that
         failure is the record's to answer for.
         """
-        records = list(records)
+        if not records:
+            return []
+        most = sum([record.most for record in records]) + len(records) - 1
+        if not self._window and not self._open and len(records) <= self._batch_size and self._fits(most):
+            # Nearly always: one batch, and nothing to be looked at one by one.
+            self._opened_at = now
+            return [Batch(records, "size" if len(records) == self._batch_size else "poll")]
         closed: list[Batch] = []
-        size = _size(records)
-        if self._fit(len(records), size):  # all go into the open batch, as they mostly do: nothing is asked of each
-            self._gather(records, size, now)
-            records = []
-        for record in records:
-            if self._open and self._bytes + 1 + record.size > self._max_bytes:
-                closed.append(self._close("bytes", now))
-            self._gather([record], record.size, now)
-            if self._is_full:
-                closed.append(self._close("size", now))
+        if len(self._open) + len(records) <= self._batch_size and not self._exact and self._fits(most):
+            self._gather(records, most, now)
+        else:
+            for record in records:
+                if self._open and not self._takes(record):
+                    closed.append(self._close("bytes", now))
+                self._gather([record], record.size if self._exact else record.most, now)
+                if self._is_full:
+                    closed.append(self._close("size", now))
         if self._is_full:
             closed.append(self._close("size", now))
         if self._open and not self._window:
@@ -81,12 +87,12 @@ class Batcher:
     def _is_full(self) -> bool:
         return len(self._open) == self._batch_size
 
-    def _fit(self, count: int, size: int) -> bool:
-        return len(self._open) + count <= self._batch_size and self._bytes + size + bool(self._open) <= self._max_bytes
+    def _fits(self, most: int) -> bool:
+        """Whether there is room for so many bytes, and the comma before them."""
+        return self._bytes + most + bool(self._open) <= self._max_bytes
 
-    def _gather(self, records: list[Record], size: int, now: float) -> None:
-        if not records:
-            return
+    def _gather(self, records: Sequence[Record], size: int, now: float) -> None:
+        """Put records into the open batch; `size` counts the commas between them."""
         if not self._open:
             window_opened = self._opened_at if now < self._opened_at + self._window else now
             self._due = window_opened + self._window
@@ -111,14 +117,19 @@ class Batcher:
         records = self.gathered
         self._open = []
         self._bytes = ENVELOPE_BYTES
+        self._exact = False
         self._due = None
         return records
+
+    def _takes(self, record: Record) -> bool:
+        """Whether the open batch has room for a record. Sizes are asked for only where their upper bounds do not tell."""
+        if not self._exact:
+            if self._bytes + 1 + record.most <= self._max_bytes:
+                return True
+            self._exact = True
+            self._bytes = ENVELOPE_BYTES + len(self._open) - 1 + sum(each.size for each in self._open)
+        return self._bytes + 1 + record.size <= self._max_bytes
 
     def _close(self, cut: Cut, now: float) -> Batch:
         self._opened_at = now
         return Batch(self.drain(), cut)
-
-
-def _size(records: list[Record]) -> int:
-    """Bytes of records inside an event, with the commas between them."""
-    return sum([len(record.event) for record in records]) + len(records) - 1

@@ -1,7 +1,8 @@
 """The Lambda event JSON of each source [specification A.8].
 
 A record becomes a dict once (`sqs_record`: what filters look at), then JSON text once (`encode`). The event of a batch
-is these texts joined, so its size is known to the byte before it is built.
+is these texts joined, so its size is known to the byte before it is built. A handler in the daemon's own process takes the
+event as a value (`Event.value`), without that text.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import PydanticSerializationError, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from esmd.mappings.records import Record
 
@@ -48,7 +49,7 @@ PLAIN = bytes(code for code in range(128) if is_plain(chr(code)))
 
 
 @lru_cache(maxsize=1000)
-def _order(names: tuple[str, ...]) -> tuple[str, ...] | None:
+def attribute_order(names: tuple[str, ...]) -> tuple[str, ...] | None:
     """For the names of a message's attributes, as they came, their order in the event; None if one is unknown."""
     if not set(names) <= set(_ATTRIBUTE_ORDER):
         return None
@@ -94,10 +95,10 @@ class SqsText:
     What is the same for all of them is encoded once. For messages without a filter, which need no dict.
     """
 
-    __slots__ = ("_md5", "_queue_arn", "_region", "_tail", "_windowed")
+    __slots__ = ("_md5", "_tail", "queue_arn", "region", "windowed")
 
     def __init__(self, *, queue_arn: str, region: str, windowed: bool) -> None:
-        self._queue_arn, self._region, self._windowed = queue_arn, region, windowed
+        self.queue_arn, self.region, self.windowed = queue_arn, region, windowed
         self._md5 = ',"md5OfMessageAttributes":null' if windowed else ""
         arn, where = encode(queue_arn).decode(), encode(region).decode()
         self._tail = f'","eventSource":"aws:sqs","eventSourceARN":{arn},"awsRegion":{where}}}'
@@ -106,7 +107,7 @@ class SqsText:
         """The message's element of `Records` as JSON. What is not usual about it goes the plain way."""
         try:
             given = message["Attributes"]
-            order = _order(tuple(given))
+            order = attribute_order(tuple(given))
             if order is None or message.get("MessageAttributes") or message.get("MD5OfMessageAttributes") is not None:
                 return self._plainly(message)
             message_id, handle, md5 = message["MessageId"], message["ReceiptHandle"], message["MD5OfBody"]
@@ -129,7 +130,7 @@ class SqsText:
         )
 
     def _plainly(self, message: Mapping[str, Any]) -> bytes:
-        return encode(sqs_record(message, queue_arn=self._queue_arn, region=self._region, windowed=self._windowed))
+        return encode(sqs_record(message, queue_arn=self.queue_arn, region=self.region, windowed=self.windowed))
 
 
 def _message_attribute(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -157,3 +158,28 @@ def encode(record: Mapping[str, Any] | str) -> bytes:
 def join(records: Iterable[Record]) -> bytes:
     """The event of a batch, as UTF-8 JSON."""
     return b"".join((_HEAD, b",".join([record.event for record in records]), _TAIL))
+
+
+class Event:
+    """The event of a batch, made as its function takes it."""
+
+    __slots__ = ("_records", "_text")
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self._records = records
+        self._text: bytes | None = None
+
+    def text(self) -> bytes:
+        """As UTF-8 JSON."""
+        if self._text is None:
+            self._text = join(self._records)
+        return self._text
+
+    def value(self) -> dict[str, Any]:
+        """What `json.loads` makes of it; the caller's own, to be changed at will."""
+        return {"Records": [record.value() for record in self._records]}
+
+    def is_longer_than(self, limit: int) -> bool:
+        """Whether its text has more bytes than that."""
+        most = ENVELOPE_BYTES + len(self._records) + sum([record.most for record in self._records])
+        return most > limit and len(self.text()) > limit

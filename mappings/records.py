@@ -1,11 +1,13 @@
 """Records and batches: the values that every room of the house passes on.
 
-A record carries its own piece of the Lambda event as JSON text. It is encoded once, when it arrives, so that its
-size is known exactly, nothing downstream re-encodes it, and the event of a batch is these pieces joined.
+A record carries its own piece of the Lambda event as JSON text. It is encoded once, so that its size is known exactly,
+nothing downstream re-encodes it, and the event of a batch is these pieces joined. Records of streams are encoded when they
+arrive; those of SQS (`esmd.mappings.messages`) when somebody asks for it, which handlers in the daemon's own process do not.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from functools import partial
@@ -46,6 +48,15 @@ class Record(NamedTuple):
     def size(self) -> int:
         """Bytes it takes inside the event."""
         return len(self.event)
+
+    @property
+    def most(self) -> int:
+        """Bytes it takes inside the event at most, where that is known for less than `size` costs."""
+        return len(self.event)
+
+    def value(self) -> Any:
+        """What `json.loads` makes of its element; the caller's own, to be changed at will."""
+        return json.loads(self.event)
 
 
 def stream_records(

@@ -66,20 +66,17 @@ class Scaling:
     """The scaling state of one mapping. `now` is a monotonic clock in seconds."""
 
     limits: ScalingLimits
-    _concurrency: float = field(init=False)
+    concurrency: int = field(init=False)
+    """Batches that may be under way now, at least 1."""
+    _exact: float = field(init=False)
     _receives: int = field(init=False)
     _thin: int = field(init=False, default=0)
     _backlog_since: float | None = field(init=False, default=None)
     _throttled: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
-        self._concurrency = self.limits.start
+        self._set(self.limits.start)
         self._receives = self.limits.min_receives
-
-    @property
-    def concurrency(self) -> int:
-        """Batches that may be under way now, at least 1."""
-        return max(1, int(self._concurrency))
 
     @property
     def receives(self) -> int:
@@ -95,7 +92,7 @@ class Scaling:
             return
         self._backlog_since = None
         if got == 0:
-            self._concurrency = min(self._concurrency, self.limits.start)
+            self._set(min(self._exact, self.limits.start))
         if 2 * got < asked:
             self._thin += 1
             if self._thin >= _THIN_POLLS:
@@ -107,8 +104,8 @@ class Scaling:
     def succeeded(self) -> None:
         """A batch succeeded as a whole."""
         self._throttled = False
-        if self._concurrency < self.limits.start:
-            self._concurrency = min(self._concurrency + 1, self.limits.start)
+        if self._exact < self.limits.start:
+            self._set(min(self._exact + 1, self.limits.start))
 
     def ran(self) -> None:
         """An invocation was started and ended without a whole failure (some records may have been reported)."""
@@ -118,21 +115,24 @@ class Scaling:
         """A batch failed as a whole."""
         self._throttled = False
         self._backlog_since = None
-        self._concurrency = max(1, min(self._concurrency * 0.9, self._concurrency - 1))
+        self._set(max(1, min(self._exact * 0.9, self._exact - 1)))
 
     def throttled(self) -> None:
         """An invocation was refused, or its function could not be reached."""
         if not self._throttled:
             self._throttled = True
             self._backlog_since = None
-            self._concurrency = max(1, self._concurrency / 2)
+            self._set(max(1, self._exact / 2))
 
     def gave_up(self) -> None:
         """A throttled batch was left to its visibility timeout: probe again with the next receive."""
         self._throttled = False
 
     def _grow(self, now: float) -> None:
-        if self._backlog_since is not None and self._concurrency >= self.limits.start:
-            grown = self._concurrency + (now - self._backlog_since) * GROWTH_PER_SECOND
-            self._concurrency = min(grown, self.limits.ceiling)
+        if self._backlog_since is not None and self._exact >= self.limits.start:
+            self._set(min(self._exact + (now - self._backlog_since) * GROWTH_PER_SECOND, self.limits.ceiling))
         self._backlog_since = now
+
+    def _set(self, concurrency: float) -> None:
+        self._exact = concurrency
+        self.concurrency = max(1, int(concurrency))

@@ -53,10 +53,21 @@ class Lane:
         Raises:
             SourceError: the call failed, or its answer was not understood.
         """
+        return self.read(await self.send(target, payload, within=within), lists=lists)
+
+    async def send(self, target: Target, payload: bytes, *, within: float = ANSWER_SECONDS) -> bytes | bytearray:
+        """`ask` in two steps: make the call; what came, to be read by `read` unless its bytes are known."""
         if self._wire is None:
             raise RuntimeError("this lane goes by botocore")
         try:
-            answer = parsed(await self._wire.call(target, payload, within=within))
+            return await self._wire.call(target, payload, within=within)
+        except ProtocolError as error:
+            raise self._choice.protocol_error(self._place, str(error)) from error
+
+    def read(self, body: bytes | bytearray, *, lists: tuple[str, ...]) -> dict[str, Any]:
+        """The second step of `ask`."""
+        try:
+            answer = parsed(body)
             for name in lists:
                 if type(answer.get(name, _NOTHING)) is not list:
                     raise ProtocolError(f"{name} is no list")  # noqa: TRY301 - handled with its like

@@ -17,13 +17,10 @@ import asyncio
 import contextvars
 import inspect
 import json
-import os
 import signal
 import sys
 import time
-from collections import Counter
 from functools import partial
-from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Literal
 
 from pydantic_core import from_json
@@ -31,10 +28,11 @@ from pydantic_core import from_json
 from esmd.invoke import runtime
 from esmd.invoke.attempts import Attempts
 from esmd.invoke.failures import closing, exit_text, exited, outcome_of, request_too_large, timed_out
-from esmd.invoke.protocol import StartFailed
+from esmd.invoke.protocol import MAX_REQUEST_BYTES, StartFailed
+from esmd.invoke.sharing import other_module, other_value, publish, withdraw
 from esmd.invoke.threads import Threads
 from esmd.invoke.variables import function_facts, log_stream_name
-from esmd.mappings.outcomes import FunctionError, Throttled
+from esmd.mappings.outcomes import FunctionError, Throttled, Unreachable
 from esmd.observe.events import HandlerCrashed, HandlerOutput, HandlerTimeout
 from esmd.waiting import stopped_before
 
@@ -42,14 +40,15 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from esmd.invoke.protocol import PythonSpec
+    from esmd.mappings.events import Event
     from esmd.mappings.outcomes import Outcome
     from esmd.observe.telemetry import Telemetry
 
+_CLOCK_SECONDS = 0.001
+"""A timer may ring too early by a tick of the loop's clock."""
+
 STOP_SECONDS = 1.0
 """How long a cancelled async handler may take to clean up before nobody waits for it."""
-
-_shared_variables: Counter[str] = Counter()
-"""Variables that inline functions have set in the daemon's environment, and how many of them rely on each."""
 
 
 def quick_json(text: bytes) -> object:
@@ -60,7 +59,12 @@ def quick_json(text: bytes) -> object:
         return json.loads(text)
 
 
-begin = partial(runtime.begin, parse=quick_json)
+def argument(event: bytes | Event) -> object:
+    """What a handler is given of an event, its own."""
+    return quick_json(event) if isinstance(event, bytes) else event.value()
+
+
+begin = partial(runtime.begin, parse=argument)
 """Calls a handler with an event that is quickly read."""
 
 
@@ -68,22 +72,31 @@ class _Call:
     """One invocation. Its task outlives the invocation if the handler does.
 
     Attributes:
-        end: why `invoke` goes on: the task is done, the deadline has come, or the invoker is closed.
+        due: its deadline (loop time).
+        task: runs the handler.
+        ending: ends the invocation at its deadline.
         on_thread: the handler is running on a thread now, and cannot be stopped.
         abandoned: nobody wants its answer any more.
-        left_alone: the invocation has returned without it.
+        answered: the invocation has its outcome, or nobody waits for it.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.end: asyncio.Future[Literal["done", "late", "closing"]] = loop.create_future()
+    __slots__ = ("_done", "abandoned", "answered", "due", "ending", "on_thread", "request_id", "task")
+
+    def __init__(self, request_id: str, due: float, done: Callable[[Outcome], None]) -> None:
+        self.request_id = request_id
+        self.due = due
         self.task: asyncio.Task[runtime.Reply | int]
+        self.ending: asyncio.Task[None] | None = None
         self.on_thread = False
         self.abandoned = False
-        self.left_alone = False
+        self.answered = False
+        self._done = done
 
-    def wake(self, why: Literal["done", "late", "closing"]) -> None:
-        if not self.end.done():
-            self.end.set_result(why)
+    def answer(self, outcome: Outcome) -> None:
+        """The invocation ends with this, unless it has ended."""
+        if not self.answered:
+            self.answered = True
+            self._done(outcome)
 
     async def stop(self, seconds: float) -> bool:
         """Cancel it, and give it `seconds` to clean up. False if it runs on."""
@@ -109,7 +122,8 @@ class InlineInvoker:
         self._attempts = Attempts(spec.name, telemetry)
         self._failure: FunctionError | None = None
         self._loading = 0
-        self._calls: set[_Call] = set()
+        self._calls: dict[_Call, None] = {}  # in the order of their deadlines, as all have the same time
+        self._timer: asyncio.TimerHandle | None = None
         self._listeners: list[Callable[[], None]] = []
         self._shut = asyncio.Event()
 
@@ -155,54 +169,97 @@ class InlineInvoker:
             return closing(spec)
         if isinstance(handler, FunctionError):
             return handler
-        loop = asyncio.get_running_loop()
-        context = runtime.LambdaContext(
-            **self._facts,
-            request_id=request_id,
-            deadline=loop.time() + spec.timeout,
-            clock=loop.time,
-        )
-        call = _Call(loop)
-        call.task = loop.create_task(self._run(call, handler, event, context))
-        self._calls.add(call)
-        call.task.add_done_callback(partial(self._leave, call))
-        timer = loop.call_later(spec.timeout, call.wake, "late")
+        ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+        def keep(outcome: Outcome) -> None:
+            if not ended.done():
+                ended.set_result(outcome)
+
+        call = self._call(handler, event, request_id, keep)
         try:
-            why = await call.end
-            if why == "closing":
-                return closing(spec)
-            if why == "done":
-                return self._outcome(call.task.result(), request_id)
-            runs_on: Literal[True] | None = None if await call.stop(self._stop_seconds) else True
-        except asyncio.CancelledError:
-            await call.stop(self._stop_seconds)
-            raise
+            return await ended
         finally:
-            timer.cancel()
-            call.left_alone = True
+            if not call.answered:  # we are cancelled
+                await self.cancel(call)
+
+    def begin(self, event: Event, *, request_id: str, done: Callable[[Outcome], None]) -> _Call | None:
+        """Run the handler once, without anybody awaiting it: `done` is called with the outcome, later.
+
+        Returns None where that cannot be done, and `invoke` knows why. What is returned can be cancelled.
+        """
+        handler = self._handler
+        if (
+            handler is None
+            or self._shut.is_set()
+            or self.running >= self.limit
+            or event.is_longer_than(MAX_REQUEST_BYTES)
+        ):
+            return None
+        return self._call(handler, event, request_id, done)
+
+    async def cancel(self, call: _Call) -> None:
+        """Stop an invocation that has not ended; nobody is told of its outcome. Gives the handler time to clean up."""
+        call.answered = True
+        await call.stop(self._stop_seconds)
+
+    def _call(
+        self, handler: runtime.Handler, event: bytes | Event, request_id: str, done: Callable[[Outcome], None]
+    ) -> _Call:
+        loop = asyncio.get_running_loop()
+        call = _Call(request_id, loop.time() + self._spec.timeout, done)
+        context = runtime.LambdaContext(**self._facts, request_id=request_id, deadline=call.due, clock=loop.time)
+        call.task = loop.create_task(self._run(call, handler, event, context))
+        self._calls[call] = None
+        call.task.add_done_callback(partial(self._leave, call))
+        if self._timer is None:
+            self._timer = loop.call_at(call.due, self._ring)
+        return call
+
+    def _ring(self) -> None:
+        """End what is due. One timer for all invocations: it looks at the oldest, and rings again for the next."""
+        loop = asyncio.get_running_loop()
+        self._timer = None
+        now = loop.time() + _CLOCK_SECONDS
+        for call in self._calls:
+            if call.due > now:
+                self._timer = loop.call_at(call.due, self._ring)
+                return
+            if call.ending is None and not call.answered:
+                call.ending = loop.create_task(self._end_late(call))
+
+    async def _end_late(self, call: _Call) -> None:
+        """The deadline has come: the outcome is the timeout, whatever the handler does now."""
+        spec = self._spec
+        runs_on: Literal[True] | None = None if await call.stop(self._stop_seconds) else True
+        if call.answered:
+            return
         self._telemetry.emit(
             HandlerTimeout(
-                function=spec.name, request_id=request_id, timeout_s=spec.timeout, pid=None, still_running=runs_on
+                function=spec.name, request_id=call.request_id, timeout_s=spec.timeout, pid=None, still_running=runs_on
             )
         )
-        return timed_out(request_id, spec.timeout)
+        call.answer(timed_out(call.request_id, spec.timeout))
 
     async def close(self) -> None:
         """Cancel async handlers; sync ones, which cannot be stopped, are left to end with the process."""
         self._shut.set()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         calls = list(self._calls)
         for call in calls:
-            call.wake("closing")
+            if call.ending is None:
+                call.answer(closing(self._spec))
             call.abandoned = True
             call.task.cancel()
         if calls:
             await asyncio.wait([call.task for call in calls], timeout=self._stop_seconds)
         self._threads.close()
-        _withdraw(self._variables)
+        withdraw(self._variables)
         self._variables = []
 
     async def _run(
-        self, call: _Call, handler: runtime.Handler, event: bytes, context: runtime.LambdaContext
+        self, call: _Call, handler: runtime.Handler, event: bytes | Event, context: runtime.LambdaContext
     ) -> runtime.Reply | int:
         """Call the handler and await what it returns. An exit status if it asked the process to end."""
         try:
@@ -236,7 +293,12 @@ class InlineInvoker:
         )
         return 1
 
-    def _outcome(self, ended: runtime.Reply | int, request_id: str) -> Outcome:
+    def _outcome_of(self, task: asyncio.Task[runtime.Reply | int], request_id: str) -> Outcome:
+        if task.cancelled():  # before it did anything: the loop is being closed
+            return closing(self._spec)
+        if (error := task.exception()) is not None:  # no thread could be started
+            return Unreachable(f"{type(error).__name__}: {error}")
+        ended = task.result()
         if isinstance(ended, runtime.Reply):
             return outcome_of(ended.kind, ended.body)
         self._telemetry.emit(
@@ -244,12 +306,13 @@ class InlineInvoker:
         )
         return exited(request_id, ended)
 
-    def _leave(self, call: _Call, _task: asyncio.Task[runtime.Reply | int]) -> None:
-        self._calls.discard(call)
-        call.wake("done")
-        if call.left_alone:
+    def _leave(self, call: _Call, task: asyncio.Task[runtime.Reply | int]) -> None:
+        del self._calls[call]
+        if call.answered:
             for listener in self._listeners:
                 listener()
+        elif call.ending is None:
+            call.answer(self._outcome_of(task, call.request_id))
 
     async def _loaded(self) -> runtime.Handler | FunctionError | None:
         """The handler, or why it cannot run; after a failure not at once. None if the invoker is closed meanwhile."""
@@ -276,9 +339,9 @@ class InlineInvoker:
         for folder in reversed(spec.python_path):
             if folder not in sys.path:
                 sys.path.insert(0, folder)
-        if (conflict := _other_module(spec) or _other_value(spec)) is not None:
+        if (conflict := other_module(spec) or other_value(spec)) is not None:
             return FunctionError("init", "Runtime.InlineConflict", f"{conflict} Use `isolation: worker`.")
-        self._variables = _publish(spec)
+        self._variables = publish(spec)
         try:
             handler = runtime.load(spec.handler, spec.python_path)
         except runtime.LoadError as error:
@@ -293,51 +356,6 @@ class InlineInvoker:
             self._is_async = inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(call)
             self._attempts.succeeded(pid=None, seconds=time.monotonic() - started)
             return handler
-        _withdraw(self._variables)
+        withdraw(self._variables)
         self._variables = []
         return failure
-
-
-def _other_module(spec: PythonSpec) -> str | None:
-    """The complaint if the handler's name is taken by a module that was loaded from elsewhere."""
-    name = spec.handler.partition(":")[0].partition(".")[0]
-    loaded = getattr(sys.modules.get(name), "__file__", None)
-    found = PathFinder.find_spec(name, list(spec.python_path))
-    if loaded is None or found is None or found.origin is None or found.origin == loaded:
-        return None
-    return (
-        f"Module '{name}' of function {spec.name} is {found.origin}, but the daemon has loaded {loaded} by that "
-        "name, and inline functions share its modules."
-    )
-
-
-def _other_value(spec: PythonSpec) -> str | None:
-    """The complaint if the daemon's environment has another value for one of the function's variables."""
-    for name, value in spec.environment.items():
-        if os.environ.get(name, value) != value:
-            return (
-                f"Function {spec.name} wants another value of the variable {name} than the daemon's environment "
-                "has, and inline functions share that."
-            )
-    return None
-
-
-def _publish(spec: PythonSpec) -> list[str]:
-    """Put the function's variables into the daemon's environment; those for its AWS clients only where none are set.
-
-    Returns the names that are to be withdrawn at the end.
-    """
-    names = []
-    for name, value in {**spec.aws_environment, **spec.environment}.items():
-        if name not in os.environ or _shared_variables[name]:
-            os.environ.setdefault(name, value)
-            _shared_variables[name] += 1
-            names.append(name)
-    return names
-
-
-def _withdraw(names: list[str]) -> None:
-    for name in names:
-        _shared_variables[name] -= 1
-        if not _shared_variables[name]:
-            os.environ.pop(name, None)

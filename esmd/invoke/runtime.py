@@ -230,15 +230,15 @@ def stack_of(traceback: TracebackType | None) -> list[str]:
 
 
 def begin(
-    handler: Handler, event: bytes, context: LambdaContext, *, parse: Callable[[bytes], object] = json.loads
+    handler: Handler, event: Any, context: LambdaContext, *, parse: Callable[[Any], object] = json.loads
 ) -> Reply | Awaitable[object]:
     """Call the handler. What it returns to be awaited is handed on, for `finish` on the caller's loop.
 
     Args:
         handler: what to call.
-        event: JSON text.
+        event: JSON text, or what `parse` takes.
         context: the second argument.
-        parse: reads the event.
+        parse: makes the first argument of the event.
 
     Raises:
         SystemExit: the handler asked its process to end.
@@ -278,16 +278,27 @@ _NOTHING = Reply(ANSWER, b"null")
 """What most handlers answer."""
 
 
+_NOTHING_FAILED = Reply(ANSWER, b'{"batchItemFailures": []}')
+"""What most handlers answer that may report failures."""
+
+
 def marshal(answer: object, request_id: str) -> Reply:
     """An answer as JSON. Bytes pass as they are; decimals become numbers; NaN is written as Python writes it."""
     if answer is None:
         return _NOTHING
+    if (
+        type(answer) is dict
+        and len(answer) == 1
+        and type(failures := answer.get("batchItemFailures")) is list
+        and not failures
+    ):
+        return _NOTHING_FAILED
     if isinstance(answer, bytes):
         body = answer
     else:
         try:
             try:
-                body = json.dumps(answer, ensure_ascii=False, default=_jsonable).encode()
+                body = _to_json(answer).encode()
             except UnicodeEncodeError:  # half a surrogate pair: only the escaped form can carry it
                 body = json.dumps(answer, default=_jsonable).encode()
         except Exception as error:  # noqa: BLE001  also what a __str__ or a property of the answer raises
@@ -304,3 +315,6 @@ def _jsonable(value: object) -> object:
     if decimal is not None and isinstance(value, decimal.Decimal):
         return int(value) if value.is_finite() and value == value.to_integral_value() else float(value)
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+
+
+_to_json = json.JSONEncoder(ensure_ascii=False, default=_jsonable).encode

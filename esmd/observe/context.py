@@ -49,12 +49,22 @@ class request_context:  # noqa: N801 - as above
         self._bound = bound_context(request_id=request_id, **context)
 
     def __enter__(self) -> None:
-        _requests[self._request_id] = self._context
+        remember_request(self._request_id, self._context)
         self._bound.__enter__()
 
     def __exit__(self, *error: object) -> None:
         self._bound.__exit__(*error)
-        del _requests[self._request_id]
+        forget_request(self._request_id)
+
+
+def remember_request(request_id: str, context: Mapping[str, str]) -> None:
+    """From now on events that carry `request_id` get `context`, until the request is forgotten."""
+    _requests[request_id] = context
+
+
+def forget_request(request_id: str) -> None:
+    """The request has ended."""
+    _requests.pop(request_id, None)
 
 
 def context_of(request_id: str | None) -> Mapping[str, str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from esmd.observe import mapping_events as seen
 from esmd.observe import stream_events as streams
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from esmd.observe.events import Event
 
 
@@ -44,45 +46,68 @@ class Statistics:
 
     def sink(self, event: Event) -> None:
         """Count one event; events of other kinds pass."""
-        match event:
-            case seen.RecordsReceived():
-                self._of(event.mapping).received += event.records
-            case seen.RecordFiltered():
-                self._of(event.mapping).filtered += event.records
-            case seen.RecordsDeleted():
-                self._of(event.mapping).deleted += event.records
-            case seen.BatchSucceeded():
-                self._batch(event)
-            case seen.BatchFailed():
-                counts = self._batch(event)
-                counts.batch_errors += 1
-                counts.failed += event.records
-            case seen.BatchPartial():
-                self._batch(event).failed += event.failed
-            case streams.BatchDiscarded():
-                counts = self._of(event.mapping)
-                counts.discarded += event.records
-                counts.dropped += 0 if event.destination else event.records
-            case _:
-                pass
+        count = _COUNTED.get(type(event))
+        if count is not None:
+            mapping: str = event.mapping  # type: ignore[attr-defined]
+            counts = self._counts.get(mapping)
+            if counts is None:
+                counts = self._counts[mapping] = Counts()
+            count(counts, event)
 
     def take(self, mapping: str) -> Counts:
         """The counts of `mapping` since the last call."""
         return self._counts.pop(mapping, None) or Counts()
 
-    def _of(self, mapping: str) -> Counts:
-        return self._counts.setdefault(mapping, Counts())
 
-    def _batch(self, event: seen.BatchEvent) -> Counts:
-        counts = self._of(event.mapping)
-        counts.batches += 1
-        counts.invoked += event.records
-        counts.duration_sum += event.duration_ms
-        counts.duration_max = max(counts.duration_max, event.duration_ms)
+def _received(counts: Counts, event: seen.RecordsReceived) -> None:
+    counts.received += event.records
+
+
+def _filtered(counts: Counts, event: seen.RecordFiltered) -> None:
+    counts.filtered += event.records
+
+
+def _deleted(counts: Counts, event: seen.RecordsDeleted) -> None:
+    counts.deleted += event.records
+
+
+def _batch(counts: Counts, event: seen.BatchEvent) -> None:
+    counts.batches += 1
+    counts.invoked += event.records
+    counts.duration_sum += event.duration_ms
+    counts.duration_max = max(counts.duration_max, event.duration_ms)
+    if event.iterator_age_ms is not None:
         counts.iterator_age_max = _larger(counts.iterator_age_max, event.iterator_age_ms)
+    if event.processed_age_ms is not None:
         counts.processed_age_max = _larger(counts.processed_age_max, event.processed_age_ms)
-        return counts
 
 
-def _larger(known: float | None, new: float | None) -> float | None:
-    return new if known is None else known if new is None else max(known, new)
+def _failed(counts: Counts, event: seen.BatchFailed) -> None:
+    _batch(counts, event)
+    counts.batch_errors += 1
+    counts.failed += event.records
+
+
+def _partial(counts: Counts, event: seen.BatchPartial) -> None:
+    _batch(counts, event)
+    counts.failed += event.failed
+
+
+def _discarded(counts: Counts, event: streams.BatchDiscarded) -> None:
+    counts.discarded += event.records
+    counts.dropped += 0 if event.destination else event.records
+
+
+def _larger(known: float | None, new: float) -> float:
+    return new if known is None else max(known, new)
+
+
+_COUNTED: dict[type[Event], Callable[[Counts, Any], None]] = {
+    seen.RecordsReceived: _received,
+    seen.RecordFiltered: _filtered,
+    seen.RecordsDeleted: _deleted,
+    seen.BatchSucceeded: _batch,
+    seen.BatchFailed: _failed,
+    seen.BatchPartial: _partial,
+    streams.BatchDiscarded: _discarded,
+}

@@ -9,18 +9,18 @@ Whatever ends it early (its visibility ran out, the mapping stops) leaves its me
 
 from __future__ import annotations
 
-import asyncio
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from esmd.mappings.backoff import delay
-from esmd.mappings.events import join
+from esmd.mappings.events import Event
 from esmd.mappings.outcomes import version_of
 from esmd.mappings.records import Batch, Record
+from esmd.mappings.scaling import Scaling
 from esmd.mappings.settlement import Settled, TryAgain, settle
 from esmd.observe import mapping_events as say
-from esmd.observe.context import bound_context, request_context
+from esmd.observe.context import bound_context, forget_request, remember_request, request_context
 from esmd.observe.ids import new_batch_id, new_request_id
 from esmd.pollers.sqs import MAX_VISIBILITY
 from esmd.pollers.visibility import change_visibility
@@ -28,14 +28,14 @@ from esmd.sqs.saying import say_delete_failures, say_visibility_failures
 from esmd.waiting import stopped_before
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    import asyncio
+    from collections.abc import Callable, Coroutine, Sequence
 
-    from esmd.function import Function
+    from esmd.function import Function, Halt
     from esmd.mappings.outcomes import Outcome
-    from esmd.mappings.scaling import Scaling
     from esmd.observe.telemetry import Telemetry
     from esmd.pollers.deletes import DeleteGatherer
-    from esmd.pollers.sqs import Queue, SqsApi
+    from esmd.pollers.sqs import EntryFailure, Queue, SqsApi
     from esmd.sqs.heartbeat import Heartbeat
     from esmd.sqs.settings import SqsSettings
 
@@ -61,6 +61,7 @@ class Surroundings:
     heartbeat: Heartbeat
     telemetry: Telemetry
     stop: asyncio.Event
+    loop: asyncio.AbstractEventLoop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,9 @@ class Ended:
 
 
 class SqsBatch:
-    """One batch on its way; `run` it once."""
+    """One batch on its way: `begin` and, with the outcome, `conclude` or `resume` it; or `run` it. Once."""
+
+    __slots__ = ("_around", "_batch", "_id", "_loop", "_queue", "_request_id", "_started", "on_settled", "settled")
 
     def __init__(
         self, around: Surroundings, batch: Batch, queue: Queue, *, on_settled: Callable[[], None] | None = None
@@ -89,42 +92,120 @@ class SqsBatch:
             queue: where they came from.
             on_settled: called, if given, when it is decided what becomes of them; deletes may still be under way then.
         """
-        self._on_settled = on_settled
+        self.on_settled = on_settled
         self._around = around
         self._batch = batch
         self._queue = queue
         self._id = new_batch_id()
         self._request_id = ""
-        self._loop = asyncio.get_running_loop()
+        self._loop = around.loop
+        self._started = 0.0
+        self.settled = False
+        """Whether it is decided what becomes of the records; deletes may still be under way."""
+
+    def begin(self, done: Callable[[Outcome], None]) -> Halt | None:
+        """Invoke the function without awaiting it, if that can be done; see `Function.begin`."""
+        around = self._around
+        self._started = self._loop.time()
+        if around.heartbeat.first_visible(self._batch.records) <= self._started:
+            return None
+        self._request_id = request_id = new_request_id()
+        with bound_context(
+            mapping=around.settings.name, function=around.function.name, batch_id=self._id, request_id=request_id
+        ):
+            halt = around.function.begin(self._make_event(), request_id=request_id, done=done)
+        if halt is not None:
+            remember_request(request_id, {"mapping": around.settings.name, "batch_id": self._id})
+        return halt
+
+    def judge(self, outcome: Outcome) -> Settled | TryAgain:
+        """What the outcome of what was begun means."""
+        self.forget()
+        return settle(self._batch, outcome, report_batch_item_failures=self._around.settings.report_batch_item_failures)
+
+    def forget(self) -> None:
+        """What was begun has ended, or is halted."""
+        forget_request(self._request_id)
+
+    def conclude(
+        self, verdict: Settled, version: str | None, ended: Callable[[Ended], None]
+    ) -> Coroutine[None, None, None] | None:
+        """Carry a verdict out. Deletes are under way when it returns: no cancellation loses them.
+
+        Args:
+            verdict: on the last invocation.
+            version: that it was of, where that is worth saying.
+            ended: called when the deletes are done, perhaps at once.
+
+        Returns:
+            what else is to be done, and awaited; None if nothing is.
+        """
+        around = self._around
+        heartbeat = around.heartbeat
+        finished = self._loop.time()
+        kept = verdict.kept
+        delays = self._retry_delays(kept) if kept else {}
+        _PACES[verdict.pace](around.scaling)
+        visible_at = -math.inf
+
+        def deleted(failures: list[EntryFailure]) -> None:
+            ended(self._deleted(verdict, failures, visible_at))
+
+        if verdict.done:
+            around.deletes.post(self._queue, heartbeat.handles(verdict.done), deleted)
+        visible_at = self._say_outcome(verdict, finished - self._started, delays, version)
+        heartbeat.let_go(kept)
+        self.settled = True
+        if self.on_settled is not None:
+            self.on_settled()
+        if not verdict.done:
+            deleted([])
+        return self._delay_retries(kept, delays) if delays else None
+
+    async def resume(self, verdict: TryAgain) -> Ended:
+        """Take the batch to its end after its first invocation, which was refused or did not get through."""
+        with bound_context(mapping=self._around.settings.name, function=self._around.function.name, batch_id=self._id):
+            await self._delay(verdict, 1)
+            return await self._run(tries=1)
 
     async def run(self) -> Ended:
         """Take the batch to its end."""
+        with bound_context(mapping=self._around.settings.name, function=self._around.function.name, batch_id=self._id):
+            return await self._run(tries=0)
+
+    async def _run(self, tries: int) -> Ended:
         around = self._around
-        with bound_context(mapping=around.settings.name, function=around.function.name, batch_id=self._id):
-            tries = 0
-            while True:
-                self._drop_expired()
-                if not self._batch.records:
-                    around.scaling.gave_up()
-                    return Ended()
-                if tries and around.stop.is_set():
-                    return Ended(never_started=tuple(self._batch.records))
-                self._request_id = new_request_id()
-                started = self._loop.time()
-                outcome = await (self._invoke() if not tries else self._invoke_in_turn())
-                if outcome is None:
-                    continue
-                verdict = settle(
-                    self._batch, outcome, report_batch_item_failures=around.settings.report_batch_item_failures
-                )
-                if isinstance(verdict, Settled):
-                    return await self._finish(verdict, self._loop.time() - started, version_of(outcome))
-                tries += 1
-                await self._delay(verdict, tries)
+        while True:
+            self._drop_expired()
+            if not self._batch.records:
+                around.scaling.gave_up()
+                return Ended()
+            if tries and around.stop.is_set():
+                return Ended(never_started=tuple(self._batch.records))
+            self._request_id = new_request_id()
+            self._started = self._loop.time()
+            outcome = await (self._invoke() if not tries else self._invoke_in_turn())
+            if outcome is None:
+                continue
+            verdict = settle(
+                self._batch, outcome, report_batch_item_failures=around.settings.report_batch_item_failures
+            )
+            if isinstance(verdict, Settled):
+                return await self._finish(verdict, version_of(outcome))
+            tries += 1
+            await self._delay(verdict, tries)
+
+    async def _finish(self, verdict: Settled, version: str | None) -> Ended:
+        """Carry a verdict out, to its end."""
+        result: asyncio.Future[Ended] = self._loop.create_future()
+        rest = self.conclude(verdict, version, lambda ended: None if result.done() else result.set_result(ended))
+        if rest is not None:
+            await rest
+        return await result
 
     async def _invoke(self) -> Outcome:
         with self._named():
-            return await self._around.function.invoke(self._event(), request_id=self._request_id)
+            return await self._around.function.invoke(self._make_event(), request_id=self._request_id)
 
     async def _invoke_in_turn(self) -> Outcome | None:
         """Invoke as soon as there is a place; None if there was none before patience, visibility or the mapping ended."""
@@ -133,16 +214,16 @@ class SqsBatch:
         if not await function.take_place_unless(self._around.stop, patience):
             return None
         with self._named():
-            return await function.invoke_in_place(self._event(), request_id=self._request_id)
+            return await function.invoke_in_place(self._make_event(), request_id=self._request_id)
 
     def _named(self) -> request_context:
         """Whatever is logged during the invocation, here or by its handler, names the batch."""
         return request_context(self._request_id, mapping=self._around.settings.name, batch_id=self._id)
 
-    def _event(self) -> bytes:
-        event = join(self._batch.records)
+    def _make_event(self) -> Event:
+        event = Event(self._batch.records)
         if self._around.settings.log_payloads:
-            self._around.telemetry.emit(say.BatchPayload(**self._about(), payload=event.decode()))
+            self._around.telemetry.emit(say.BatchPayload(**self._about(), payload=event.text().decode()))
         return event
 
     async def _delay(self, verdict: TryAgain, tries: int) -> None:
@@ -154,41 +235,43 @@ class SqsBatch:
         around.telemetry.emit(say.BatchDelayed(**self._about(), reason=verdict.reason, retry_in_s=pause))
         await stopped_before(around.stop, self._loop.time() + pause)
 
-    async def _finish(self, verdict: Settled, duration: float, version: str | None) -> Ended:
-        """Carry a verdict out. Deletes are under way before anything is awaited: no cancellation loses them."""
+    def _deleted(self, verdict: Settled, failures: Sequence[EntryFailure], visible_at: float) -> Ended:
+        """Say what was deleted, and what could not be."""
         around = self._around
-        deleting = around.deletes.submit(
-            self._queue, [(record.handle, around.heartbeat.hidden_until(record)) for record in verdict.done]
-        )
-        {"recover": around.scaling.succeeded, "keep": around.scaling.ran, "slow": around.scaling.failed}[verdict.pace]()
-        delays = self._retry_delays(verdict.kept)
-        visible_at = self._say_outcome(verdict, duration, delays, version)
-        around.heartbeat.let_go(verdict.kept)
-        if self._on_settled is not None:
-            self._on_settled()
-        if delays:
-            await self._delay_retries(verdict.kept, delays)
-        failures = await asyncio.shield(deleting)
         around.heartbeat.let_go(verdict.done)
         if len(verdict.done) > len(failures):
             deleted = len(verdict.done) - len(failures)
             around.telemetry.emit(say.RecordsDeleted(mapping=around.settings.name, records=deleted))
-        undeleted = {entry.handle for entry in failures}
-        left = {record.handle: record for record in verdict.done if record.handle in undeleted}
-        visible_at = max([visible_at, *(record.hidden_until for record in left.values())])
-        ids = {handle: record.id for handle, record in left.items()}
-        say_delete_failures(around.telemetry, around.settings.name, failures, ids)
+        if failures:
+            undeleted = {entry.handle for entry in failures}
+            left = {record.handle: record for record in verdict.done if record.handle in undeleted}
+            visible_at = max([visible_at, *(record.hidden_until for record in left.values())])
+            ids = {handle: record.id for handle, record in left.items()}
+            with bound_context(mapping=around.settings.name, function=around.function.name, batch_id=self._id):
+                say_delete_failures(around.telemetry, around.settings.name, failures, ids)
         return Ended(kept=verdict.kept, visible_at=visible_at)
 
     def _say_outcome(self, verdict: Settled, duration: float, delays: dict[str, int], version: str | None) -> float:
         """Emit the batch's outcome; returns when the last of the kept records is visible again."""
         around = self._around
-        about = self._about()
-        about["attempt"] = max(record.attempt for record in self._batch.records)
-        about |= {"duration_ms": duration * 1000, "executed_version": version}
+        attempt = max([record.attempt for record in self._batch.records])
         if not verdict.kept:
-            around.telemetry.emit(say.BatchSucceeded(**about, cut=self._batch.cut))
-            return float("-inf")
+            around.telemetry.emit(
+                say.BatchSucceeded(
+                    mapping=around.settings.name,
+                    function=around.function.name,
+                    batch_id=self._id,
+                    request_id=self._request_id,
+                    records=len(self._batch.records),
+                    attempt=attempt,
+                    duration_ms=duration * 1000,
+                    executed_version=version,
+                    cut=self._batch.cut,
+                )
+            )
+            return -math.inf
+        about = self._about()
+        about |= {"attempt": attempt, "duration_ms": duration * 1000, "executed_version": version}
         now = self._loop.time()
         visible_in = [
             delays[record.handle] if record.handle in delays else around.heartbeat.hidden_until(record) - now
@@ -234,15 +317,16 @@ class SqsBatch:
         ids = {record.handle: record.id for record in kept}
         failures = await change_visibility(self._around.api, self._queue, delays)
         around = self._around
-        say_visibility_failures(around.telemetry, around.settings.name, failures, ids, purpose="retry_backoff")
+        with bound_context(mapping=around.settings.name, function=around.function.name, batch_id=self._id):
+            say_visibility_failures(around.telemetry, around.settings.name, failures, ids, purpose="retry_backoff")
 
     def _drop_expired(self) -> None:
         """Leave out the records whose visibility ran out: the queue hands those out again by itself."""
         around = self._around
         now = self._loop.time()
-        expired = [record for record in self._batch.records if around.heartbeat.hidden_until(record) <= now]
-        if not expired:
+        if around.heartbeat.first_visible(self._batch.records) > now:
             return
+        expired = [record for record in self._batch.records if around.heartbeat.hidden_until(record) <= now]
         around.heartbeat.let_go(expired)
         ids = tuple(record.id for record in expired[:IDS_SHOWN])
         around.telemetry.emit(say.RecordsExpired(mapping=around.settings.name, records=len(expired), ids=ids))
@@ -251,4 +335,7 @@ class SqsBatch:
 
     def _hidden_for(self) -> float:
         """Seconds until the first of the records is visible to others."""
-        return min(self._around.heartbeat.hidden_until(r) for r in self._batch.records) - self._loop.time()
+        return self._around.heartbeat.first_visible(self._batch.records) - self._loop.time()
+
+
+_PACES = {"recover": Scaling.succeeded, "keep": Scaling.ran, "slow": Scaling.failed}

@@ -38,6 +38,8 @@ class Heartbeat:
 
     def let_go(self, records: Iterable[Record]) -> None:
         """Stop extending these: they are settled, or left to their visibility timeout."""
+        if not self._held and not self._extended:
+            return
         for record in records:
             self._held.pop(record.handle, None)
             self._extended.pop(record.handle, None)
@@ -45,6 +47,18 @@ class Heartbeat:
     def hidden_until(self, record: Record) -> float:
         """When the record becomes visible to others, on the loop's clock."""
         return self._extended.get(record.handle, record.hidden_until)
+
+    def first_visible(self, records: Iterable[Record]) -> float:
+        """When the first of the records becomes visible to others."""
+        if not self._extended:
+            return min([record.hidden_until for record in records])
+        return min([self.hidden_until(record) for record in records])
+
+    def handles(self, records: Iterable[Record]) -> list[tuple[str, float]]:
+        """The records' handles, each with the end of its record's invisibility."""
+        if not self._extended:
+            return [(record.handle, record.hidden_until) for record in records]
+        return [(record.handle, self.hidden_until(record)) for record in records]
 
     async def beat(self, queue: Queue) -> None:
         """Extend everything in hand, for ever; cancel it to stop."""

@@ -39,6 +39,7 @@ class QueueLookup:
         self._settings = settings
         self._api = api
         self._telemetry = telemetry
+        self._loop = asyncio.get_running_loop()
         self._queue: Queue | None = None
         self._looked_at = -math.inf
         self._advised: set[str] = set()
@@ -48,13 +49,19 @@ class QueueLookup:
         """The queue as last seen; None until it was found."""
         return self._queue
 
+    @property
+    def fresh(self) -> Queue | None:
+        """The queue, unless `find` has to look."""
+        is_fresh = self._loop.time() - self._looked_at < _LOOK_AGAIN
+        return self._queue if is_fresh else None
+
     async def find(self, *, again: bool) -> Queue:
         """The queue; from memory, unless it is time to look again or `again` says so.
 
         Raises:
             SourceError: it is not there, may not be used, or does not fit the mapping.
         """
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         if self._queue is not None and not again and now - self._looked_at < _LOOK_AGAIN:
             return self._queue
         queue = await self._api.look_up()

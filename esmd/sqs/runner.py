@@ -16,18 +16,17 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
 from typing import TYPE_CHECKING
 
 from esmd.mappings.batching import Batcher
-from esmd.mappings.records import Batch, Record
 from esmd.mappings.scaling import Scaling
 from esmd.observe import mapping_events as say
 from esmd.pollers.deletes import DeleteGatherer
 from esmd.pollers.errors import Kind, SourceError
 from esmd.pollers.sqs import MAX_RECEIVE
 from esmd.pollers.visibility import change_visibility
-from esmd.sqs.batch import IDS_SHOWN, SqsBatch, Surroundings
+from esmd.sqs.batch import IDS_SHOWN, Surroundings
+from esmd.sqs.batches import Batches
 from esmd.sqs.heartbeat import Heartbeat
 from esmd.sqs.intake import Intake, Unmatched
 from esmd.sqs.lookup import QueueLookup
@@ -39,8 +38,9 @@ if TYPE_CHECKING:
 
     from esmd.function import Function
     from esmd.mappings.filters import RecordFilter
+    from esmd.mappings.records import Record
     from esmd.observe.telemetry import Telemetry
-    from esmd.pollers.sqs import Queue, SqsApi
+    from esmd.pollers.sqs import EntryFailure, Queue, SqsApi
     from esmd.sqs.settings import SqsSettings
     from esmd.trouble import Trouble
 
@@ -88,16 +88,21 @@ class SqsRunner:
             heartbeat=self._heartbeat,
             telemetry=telemetry,
             stop=stop,
+            loop=self._loop,
         )
-        self._ready: deque[list[Batch]] = deque()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._batches = Batches(
+            self._around,
+            lookup=self._lookup,
+            batcher=self._batcher,
+            spawn=self._spawn,
+            look=self._look,
+            wake=self._wake.set,
+            give_back=self._give_back,
+        )
         self._receives = 0
         self._asked = 0
         self._reserved = 0
-        self._running = 0
-        self._finishing = 0
-        self._starting = 0
-        self._last_activity = self._loop.time()
-        self._visible_at = -math.inf
         self._beating: asyncio.Task[None] | None = None
         self.tried = asyncio.Event()
         """Set when the queue has been polled, or the mapping has said why not."""
@@ -107,7 +112,7 @@ class SqsRunner:
     @property
     def in_flight(self) -> int:
         """Batches under way, those waiting for a place included, and those whose deletes are not done."""
-        return self._running + self._finishing + len(self._ready)
+        return self._batches.in_flight
 
     @property
     def pollers(self) -> int:
@@ -124,7 +129,7 @@ class SqsRunner:
         """Loop time since which nothing was received, run or waiting to be retried; infinity while something is."""
         if self.in_flight or len(self._batcher):
             return math.inf
-        return max(self._last_activity, self._visible_at)
+        return max(self._batches.last_activity, self._batches.visible_at)
 
     # --- the loop
 
@@ -133,32 +138,34 @@ class SqsRunner:
 
         Cancelling it halts: handlers are killed, their messages are left to their visibility timeout.
         """
-        forget = self._function.on_room(self._wake.set)
         stopping = self._loop.create_task(self._stop.wait())
         stopping.add_done_callback(lambda _: self._wake.set())
         try:
             async with asyncio.TaskGroup() as tasks:
-                while not self._stop.is_set():
-                    self._wake.clear()
-                    now = self._loop.time()
-                    if (due := self._batcher.expire(now)) is not None:
-                        self._ready.append([due])
-                    self._start_batches(tasks)
-                    self._start_receives(tasks, now)
-                    await woken(self._wake, self._next_deadline(now))
-                await self._drain()
+                self._tasks = tasks
+                try:
+                    while not self._stop.is_set():
+                        self._wake.clear()
+                        self._look()
+                        await woken(self._wake, self._next_deadline(self._loop.time()))
+                    await self._drain()
+                finally:
+                    self._tasks = None
         finally:
-            forget()
+            self._function.wants_room(self._wake.set, wanted=False)
             stopping.cancel()
-            await self._deletes.close(within=_LAST_DELETES)
+            try:
+                await self._batches.halt()
+            finally:
+                await self._deletes.close(within=_LAST_DELETES)
 
     async def _drain(self) -> None:
         """Give back what waits, then let what is under way come to its end."""
         waiting = [*self._batcher.drain()]
-        while self._ready:
-            waiting += [record for batch in self._ready.popleft() for record in batch.records]
+        while self._batches.ready:
+            waiting += [record for batch in self._batches.ready.popleft() for record in batch.records]
         await self._give_back(waiting)
-        while self._receives or self._running or self._finishing:
+        while self._receives or self._batches.running or self._batches.finishing:
             self._wake.clear()
             await self._wake.wait()
         if self._beating is not None:
@@ -172,35 +179,67 @@ class SqsRunner:
             deadlines.append(self._trouble.retry_at)
         return min(deadlines, default=None)
 
+    def _look(self) -> None:
+        """Start what may be started now; nothing once the mapping stops or is halted."""
+        if self._stop.is_set() or self._tasks is None:
+            return
+        now = self._loop.time()
+        if (due := self._batcher.expire(now)) is not None:
+            self._batches.ready.append([due])
+        self._batches.start()
+        self._start_receives(now)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        """Do something else beside; not any more if we are halted."""
+        try:
+            if self._tasks is not None:
+                self._tasks.create_task(work)
+                return
+        except RuntimeError:  # a task has failed, and the others are being cancelled
+            pass
+        work.close()
+
     # --- receiving
 
-    def _start_receives(self, tasks: asyncio.TaskGroup, now: float) -> None:
-        """Start as many receives as the backlog deserves and free places allow; one only while in trouble."""
+    def _start_receives(self, now: float) -> None:
+        while (ask := self._reserve(now)) is not None:
+            self._spawn(self._poll(*ask))
+
+    def _reserve(self, now: float) -> tuple[int, int] | None:
+        """Take what a further receive needs: how many messages it asks for, and places that it reserves.
+
+        None if there is to be none: there are as many as the backlog deserves and free places allow, or one while in trouble.
+        """
         if now < self._trouble.retry_at:
-            return
+            return None
         allowed = 1 if self._trouble.exists or self._lookup.queue is None else self._scaling.receives
-        while self._receives < allowed:
-            most = self._askable()
-            if most < 1:
-                return
-            places = self._places(most)
-            self._receives += 1
-            self._asked += most
-            self._reserved += places
-            tasks.create_task(self._receive(tasks, most, places))
+        if self._receives >= allowed or (most := self._askable()) < 1:
+            return None
+        places = self._places(most)
+        self._receives += 1
+        self._asked += most
+        self._reserved += places
+        return most, places
 
     def _askable(self) -> int:
         """How many messages a further receive may ask for, so that all of them could be started."""
         settings = self._settings
         concurrency = self._scaling.concurrency
         # As on AWS it is invocations that are limited. Deletes may lag behind by as many batches, and not by more.
-        lagging = max(0, self._finishing - concurrency)
-        free = concurrency - self._running - len(self._ready) - lagging
+        lagging = max(0, self._batches.finishing - concurrency)
+        free = concurrency - self._batches.running - len(self._batches.ready) - lagging
+        room = self._function.room
         if settings.window:
-            if self._function.room <= self._starting:
+            if room <= self._batches.starting:
+                self._function.wants_room(self._wake.set)
                 return 0
             return min(MAX_RECEIVE, free * settings.batch_size - len(self._batcher) - self._asked)
-        free = min(free, self._function.room - len(self._ready) - self._starting) - self._reserved
+        room -= len(self._batches.ready) + self._batches.starting
+        if room < free:
+            if room <= self._reserved:
+                self._function.wants_room(self._wake.set)
+            free = room
+        free -= self._reserved
         if settings.fifo:
             return min(MAX_RECEIVE, settings.batch_size) if free > 0 else 0
         return min(MAX_RECEIVE, free * settings.batch_size)
@@ -211,10 +250,36 @@ class SqsRunner:
             return 0
         return 1 if self._settings.fifo else math.ceil(most / self._settings.batch_size)
 
-    async def _receive(self, tasks: asyncio.TaskGroup, most: int, places: int) -> None:
+    async def _poll(self, most: int, places: int) -> None:
+        """Receive again and again, for as long as another receive may be started when one has ended."""
+        ask: tuple[int, int] | None = (most, places)
+        while ask is not None:
+            records = await self._receive(*ask)
+            if records:
+                await self._take_in(records)
+            if self._stop.is_set():
+                self._wake.set()
+                return
+            self._batches.start()
+            if 0 < len(records) < ask[0]:
+                # Nobody else waits in the queue: the handler begins before the next request is made and sent.
+                await asyncio.sleep(0)
+                if self._stop.is_set():
+                    self._wake.set()
+                    return
+            now = self._loop.time()
+            ask = self._reserve(now)
+            if ask is not None:
+                self._start_receives(now)
+            if self._settings.window or self._trouble.exists:
+                self._wake.set()  # there may be another deadline
+
+    async def _receive(self, most: int, places: int) -> list[Record]:
         records: list[Record] = []
         try:
-            queue = await self._find_queue(tasks)
+            queue = None if self._trouble.exists else self._lookup.fresh
+            if queue is None:
+                queue = await self._find_queue()
             visibility = self._lookup.raised_visibility(queue)
             asked_at = self._loop.time()
             messages = await self._api.receive(queue, most=most, wait=self._wait_time(), visibility_timeout=visibility)
@@ -224,12 +289,12 @@ class SqsRunner:
             self._trouble.passed(now)
             self._scaling.polled(asked=most, got=len(messages), now=now)
             if messages:
-                self._last_activity = now
+                self._batches.last_activity = now
                 self._telemetry.emit(say.RecordsReceived(mapping=self._settings.name, records=len(messages)))
                 hidden_until = now + (visibility or queue.visibility_timeout)
                 records, unmatched = self._intake.admit(messages, hidden_until)
                 if unmatched:
-                    tasks.create_task(self._delete_unmatched(queue, unmatched, hidden_until))
+                    self._delete_unmatched(queue, unmatched, hidden_until)
         except SourceError as error:
             why = error.failure
             passing = why.kind is Kind.BACK_OFF and self._lookup.queue is not None
@@ -238,12 +303,9 @@ class SqsRunner:
             self._receives -= 1
             self._asked -= most
             self._reserved -= places
-            self.tried.set()
-            self._wake.set()
-        if records:
-            await self._take_in(records)
-            if self._may_start():
-                await self._next_chain()  # in this task: a new one would only cost time
+            if not self.tried.is_set():
+                self.tried.set()
+        return records
 
     async def _take_in(self, records: list[Record]) -> None:
         if self._stop.is_set():
@@ -255,11 +317,11 @@ class SqsRunner:
         if self._settings.fifo:
             # One receive may bring several batches of the same group only if it passes the payload limit:
             # they follow each other.
-            self._ready.append(batches)
+            self._batches.ready.append(batches)
         else:
-            self._ready.extend([batch] for batch in batches)
+            self._batches.ready.extend([batch] for batch in batches)
 
-    async def _find_queue(self, tasks: asyncio.TaskGroup) -> Queue:
+    async def _find_queue(self) -> Queue:
         first = self._lookup.queue is None
         queue = await self._lookup.find(again=self._trouble.exists)
         if first:
@@ -280,7 +342,7 @@ class SqsRunner:
                 hint = f"reserved_concurrency of {self._function.name} is 0: nothing is received until it is raised"
                 self._telemetry.emit(say.MappingAdvice(mapping=settings.name, topic="function_stopped", hint=hint))
             if settings.visibility_heartbeat:
-                self._beating = tasks.create_task(self._heartbeat.beat(queue))
+                self._spawn(self._beat(queue))
         return queue
 
     def _wait_time(self) -> int:
@@ -290,64 +352,20 @@ class SqsRunner:
         left = math.ceil(self._batcher.due - self._loop.time())
         return max(1, min(self._settings.longest_poll, left))
 
-    async def _delete_unmatched(self, queue: Queue, unmatched: list[Unmatched], hidden_until: float) -> None:
+    async def _beat(self, queue: Queue) -> None:
+        """The heartbeat; it ends with the drain."""
+        self._beating = asyncio.current_task()
+        await self._heartbeat.beat(queue)
+
+    def _delete_unmatched(self, queue: Queue, unmatched: list[Unmatched], hidden_until: float) -> None:
         name = self._settings.name
         ids = tuple(message.id for message in unmatched[:IDS_SHOWN])
         self._telemetry.emit(say.RecordFiltered(mapping=name, records=len(unmatched), ids=ids))
-        deleting = self._deletes.submit(queue, [(message.handle, hidden_until) for message in unmatched])
-        id_of = {message.handle: message.id for message in unmatched}
-        say_delete_failures(self._telemetry, name, await asyncio.shield(deleting), id_of)
 
-    # --- batches
+        def deleted(failures: list[EntryFailure]) -> None:
+            say_delete_failures(self._telemetry, name, failures, {each.handle: each.id for each in unmatched})
 
-    def _start_batches(self, tasks: asyncio.TaskGroup) -> None:
-        while self._may_start():
-            tasks.create_task(self._next_chain())
-
-    def _may_start(self) -> bool:
-        return bool(self._ready) and self._running < self._scaling.concurrency
-
-    def _next_chain(self) -> Coroutine[None, None, None]:
-        """The chain that is to run next; it counts as running from here on."""
-        self._running += 1
-        self._starting += 1
-        return self._run_chain(self._ready.popleft())
-
-    async def _run_chain(self, chain: list[Batch]) -> None:
-        """Run batches one after the other; a group that failed in one is left out of the next ones."""
-        self._starting -= 1  # from here to its place in the function there is no await
-        queue = self._lookup.queue
-        assert queue is not None  # noqa: S101 - batches come from a receive, which needs the queue
-        held_back: set[str | None] = set()
-        settled = False
-
-        def on_settled() -> None:
-            """The last invocation of the chain is over: what is left to do holds nobody up."""
-            nonlocal settled
-            settled = True
-            self._running -= 1
-            self._finishing += 1
-            self._wake.set()
-
-        try:
-            for number, batch in enumerate(chain):
-                records = [r for r in batch.records if r.ordering_key not in held_back] if number else batch.records
-                if not records:
-                    continue
-                is_last = number == len(chain) - 1
-                whole = Batch(records, batch.cut)
-                ended = await SqsBatch(self._around, whole, queue, on_settled=on_settled if is_last else None).run()
-                held_back.update(record.ordering_key for record in (*ended.kept, *ended.never_started))
-                self._visible_at = max(self._visible_at, ended.visible_at)
-                await self._give_back(ended.never_started)
-        finally:
-            if settled:
-                self._finishing -= 1
-            else:
-                self._running -= 1
-            self._last_activity = self._loop.time()
-            self._batcher.invocation_ended(self._last_activity)
-            self._wake.set()
+        self._deletes.post(queue, [(message.handle, hidden_until) for message in unmatched], deleted)
 
     async def _give_back(self, records: Sequence[Record]) -> None:
         """Make received records that were never started visible at once (`release_on_stop`)."""

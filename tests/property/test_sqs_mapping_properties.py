@@ -51,6 +51,8 @@ class Plan:
     retry_backoff: tuple[float, float] | None
     heartbeat: bool
     release_on_stop: bool
+    begun: bool
+    """Whether nobody has to await an invocation."""
     end: Literal["drain", "halt", "late drain"]
     end_at: float
 
@@ -80,6 +82,7 @@ def plans(draw: st.DrawFn) -> Plan:
         retry_backoff=draw(st.sampled_from([None, None, (1.0, 20.0)])),
         heartbeat=draw(st.booleans()),
         release_on_stop=draw(st.booleans()),
+        begun=draw(st.booleans()),
         end=end,
         end_at=LONG if end == "late drain" else draw(st.floats(0, 60)),
     )
@@ -169,6 +172,7 @@ async def live(plan: Plan) -> None:
         limit=plan.limit,
         duration=plan.duration,
         started=False,
+        begun=plan.begun,
         fifo=fifo,
         batch_size=plan.batch_size,
         window=plan.window,

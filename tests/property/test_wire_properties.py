@@ -1,13 +1,16 @@
-"""An answer is read the same, however it is split on its way."""
+"""An answer is read the same, however it is split on its way; a request is the same, however it is made."""
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from esmd.mappings.events import encode
 from esmd.pollers.http_answers import Answer, AnswerReader, NotHttp
+from esmd.pollers.wire_sqs import delete_request
 
 NOTHING = "broke off"
 
@@ -114,3 +117,16 @@ def test_an_answer_that_breaks_off_is_never_taken_for_a_whole_one(answer, kept):
     whole = read([answer], until_close=False)
     part = read([answer[:kept]], until_close=False)
     assert part == NOTHING or part[:2] == whole[:2]
+
+
+@given(
+    st.lists(
+        st.text(max_size=40) | st.from_regex(r"AQEB[A-Za-z0-9+/=]{0,40}", fullmatch=True), min_size=1, max_size=10
+    ),
+    st.text(max_size=40),
+)
+@example(['quo"te', "back\\slash", "\ud800", "é", "\x00"], "http://127.0.0.1/q")
+@example(["AQEB+/="] * 10, 'http://127.0.0.1/"q')
+def test_a_delete_request_is_that_of_its_entries(handles, url):
+    entries = [{"Id": str(n), "ReceiptHandle": handle} for n, handle in enumerate(handles)]
+    assert json.loads(delete_request(url, handles)) == json.loads(encode({"QueueUrl": url, "Entries": entries}))

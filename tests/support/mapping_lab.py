@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from esmd.function import Function
+from esmd.mappings.events import MAX_EVENT_BYTES
 from esmd.mappings.filters import compile_filters
 from esmd.mappings.outcomes import FunctionError, Outcome, Success, Throttled
 from esmd.mappings.scaling import ScalingLimits
@@ -23,9 +27,10 @@ from esmd.trouble import Trouble
 from support.functions import function_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
-    from esmd.observe.events import Event
+    from esmd.mappings.events import Event
+    from esmd.observe.events import Event as Said
 
 NO_QUEUE = Failure(Kind.RECONFIGURE, "AWS.SimpleQueueService.NonExistentQueue", "The specified queue does not exist.")
 BROKEN = Failure(Kind.BACK_OFF, "ServiceUnavailable", "try later")
@@ -154,6 +159,32 @@ class ScriptedInvoker:
         return [[record["body"] for record in records] for records in self.events]
 
 
+class ScriptedBeginner(ScriptedInvoker):
+    """The same, where nobody has to await an invocation: as inline functions are."""
+
+    def begin(self, event: Event, *, request_id: str, done: Callable[[Outcome], None]) -> asyncio.Task[Outcome] | None:
+        if self.running >= self.limit or event.is_longer_than(MAX_EVENT_BYTES):
+            return None
+        call = asyncio.create_task(self.invoke(json.dumps(event.value()).encode(), request_id=request_id))
+        call.add_done_callback(lambda call: None if call.cancelled() else done(call.result()))
+        return call
+
+    async def cancel(self, call: asyncio.Task[Outcome], /) -> None:
+        call.cancel()
+        await asyncio.wait([call])
+
+
+_begun = ContextVar("begun", default=False)
+
+
+@pytest.fixture(params=[False, True], ids=["awaited", "begun"])
+def both_kinds(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test with this fixture is run twice: with a function that has to be awaited, and with one that has not."""
+    before = _begun.set(request.param)
+    yield
+    _begun.reset(before)
+
+
 @dataclass
 class Lab:
     """One running mapping. `said` is every event it emitted."""
@@ -164,7 +195,7 @@ class Lab:
     function: Function
     runner: SqsRunner
     stop: asyncio.Event
-    said: list[Event]
+    said: list[Said]
     queue: str
     task: asyncio.Task[None] = field(init=False)
 
@@ -217,9 +248,9 @@ class Collector:
     """A telemetry that keeps everything."""
 
     def __init__(self) -> None:
-        self.said: list[Event] = []
+        self.said: list[Said] = []
 
-    def emit(self, event: Event, /) -> None:
+    def emit(self, event: Said, /) -> None:
         self.said.append(event)
 
 
@@ -234,6 +265,7 @@ async def mapping(
     duration: float = 0.0,
     create: bool = True,
     started: bool = True,
+    begun: bool | None = None,
     **changes: Any,
 ) -> AsyncIterator[Lab]:
     """Run a mapping on a fresh queue; at the end it is drained if the test has not done so."""
@@ -250,7 +282,8 @@ async def mapping(
     if create:
         engine.create_queue(name, attributes)
     api = MemorySqs(engine, name)
-    invoker = ScriptedInvoker(handler, limit=limit, duration=duration)
+    kind = ScriptedBeginner if (_begun.get() if begun is None else begun) else ScriptedInvoker
+    invoker = kind(handler, limit=limit, duration=duration)
     collector = Collector()
     function = function_of(invoker, telemetry=collector)
     stop = asyncio.Event()

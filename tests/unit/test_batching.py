@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esmd.mappings.batching import Batcher
-from esmd.mappings.events import ENVELOPE_BYTES, MAX_EVENT_BYTES, join
+from esmd.mappings.events import ENVELOPE_BYTES, MAX_EVENT_BYTES, SqsText, join
+from esmd.mappings.messages import Messages
+from esmd.mappings.records import Record
 
 from support.batches import record, records
 
@@ -111,3 +113,26 @@ def test_no_record_is_lost_doubled_or_reordered_and_no_limit_passed(polls, batch
     for batch in closed:
         assert 1 <= len(batch.records) <= batch_size
         assert len(join(batch.records)) <= 1000
+
+
+@given(
+    st.lists(st.text(st.sampled_from("a\x01é\U0001f600"), max_size=12), max_size=12),
+    st.integers(1, 5),
+    st.sampled_from([0.0, 5.0]),
+    st.integers(ENVELOPE_BYTES + 200, ENVELOPE_BYTES + 6000),
+)
+def test_upper_bounds_of_sizes_change_no_batch(bodies, batch_size, window, max_bytes):
+    text = SqsText(queue_arn="arn", region="r", windowed=False)
+    attributes = {"ApproximateReceiveCount": "1", "SentTimestamp": "1"}
+    received = [
+        {"MessageId": str(n), "ReceiptHandle": "h", "MD5OfBody": "0", "Body": body, "Attributes": attributes}
+        for n, body in enumerate(bodies)
+    ]
+    lazy = Messages(text, fifo=False).records(received, 5.0)
+    eager = [Record(r.id, r.handle, None, 1, r.arrived_at, 5.0, r.event) for r in lazy]
+    cuts = []
+    for records_ in (lazy, eager):
+        batcher = Batcher(batch_size=batch_size, window=window, max_bytes=max_bytes)
+        closed = batcher.add(records_[:7], 0) + batcher.add(records_[7:], 1)
+        cuts.append(([(batch.cut, [r.id for r in batch.records]) for batch in closed], [r.id for r in batcher.drain()]))
+    assert cuts[0] == cuts[1]

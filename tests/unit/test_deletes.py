@@ -303,3 +303,33 @@ async def test_a_call_that_is_cut_off_before_it_began_settles_its_messages_too()
     failures = await asyncio.wait_for(result, 1)
     assert [(failure.handle, failure.failure.code) for failure in failures] == [("a", "Stopped"), ("b", "Stopped")]
     assert api.calls == []
+
+
+async def test_what_a_call_deletes_is_counted_for_the_batch_it_belongs_to():
+    """A call whose first and last entries are of one batch may have another's between them."""
+    busy = {"a2", "b1", "a3"}
+
+    def answer(handles):
+        return {handle: BUSY for handle in handles if handle in busy}
+
+    gatherer = DeleteGatherer(Deletes(answer))
+    first = gatherer.submit(QUEUE, messages("a1", "a2"))
+    second = gatherer.submit(QUEUE, messages("b1"))
+    third = gatherer.submit(QUEUE, messages("a3"))
+    await asyncio.sleep(0.02)
+    assert [first.done(), second.done(), third.done()] == [False] * 3
+    busy.clear()
+    assert [await first, await second, await third] == [[], [], []]
+    await closed(gatherer)
+
+
+async def test_whoever_posts_is_told_once_and_at_once_if_there_is_nothing_to_delete():
+    gatherer = DeleteGatherer(Deletes(lambda handles: {"b": STALE} if "b" in handles else {}))
+    told = []
+    gatherer.post(QUEUE, [], told.append)
+    assert told == [[]]
+    gatherer.post(QUEUE, messages("a", "b"), told.append)
+    await asyncio.sleep(1)
+    assert told[1:] == [[EntryFailure("b", STALE)]]
+    await closed(gatherer)
+    assert len(told) == 2

@@ -10,9 +10,9 @@ import pytest
 from esmd.mappings.outcomes import FunctionError, Success, Throttled, Unreachable
 from esmd.observe import mapping_events as say
 
-from support.mapping_lab import BROKEN, NO_QUEUE, mapping
+from support.mapping_lab import BROKEN, NO_QUEUE, both_kinds, mapping  # noqa: F401 - a fixture
 
-pytestmark = pytest.mark.looptime
+pytestmark = [pytest.mark.looptime, pytest.mark.usefixtures("both_kinds")]
 
 
 def boom(records):

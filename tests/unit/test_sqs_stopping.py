@@ -9,9 +9,9 @@ import pytest
 from esmd.mappings.outcomes import Throttled
 from esmd.observe import mapping_events as say
 
-from support.mapping_lab import mapping
+from support.mapping_lab import both_kinds, mapping  # noqa: F401 - a fixture
 
-pytestmark = pytest.mark.looptime
+pytestmark = [pytest.mark.looptime, pytest.mark.usefixtures("both_kinds")]
 
 
 def boom(records):
@@ -78,6 +78,29 @@ async def test_a_halt_kills_the_handler_and_leaves_the_message_to_the_queue():
             await lab.task
         assert lab.invoker.cancelled == 1
         assert lab.counts.inflight == 1
+        lab.task = asyncio.create_task(asyncio.sleep(0))
+
+
+async def test_a_halt_starts_nothing_more_whatever_ends_meanwhile():
+    async with mapping(maximum_concurrency=1, batch_size=1, visibility=300) as lab:
+        held = asyncio.Event()
+
+        async def cling(records):
+            try:
+                await held.wait()
+            except asyncio.CancelledError:
+                await asyncio.sleep(0.5)
+                raise
+
+        lab.invoker._handler = cling
+        lab.send("a", "b", "c")
+        await asyncio.sleep(1)
+        lab.task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await lab.task
+        await asyncio.sleep(5)
+        assert lab.invoker.bodies == [["a"]]
+        assert lab.function.busy == 0
         lab.task = asyncio.create_task(asyncio.sleep(0))
 
 

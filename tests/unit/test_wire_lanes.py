@@ -332,6 +332,16 @@ async def test_an_entry_that_the_answer_does_not_mention_has_failed(fake_sqs: Fa
             assert [each.handle for each in failures] == failed
 
 
+async def test_an_answer_known_by_its_bytes_stands_for_as_many_entries_only(fake_sqs: FakeSqs):
+    both, one = b'{"Successful":[{"Id":"0"},{"Id":"1"}]}', b'{"Successful":[{"Id":"0"}]}'
+    seen = []
+    async with queue_on(fake_sqs, "wire") as (api, queue, _):
+        for body, handles in ((both, "ab"), (one, "a"), (both, "ab"), (one, "ab"), (both, "abc"), (both, "ab")):
+            fake_sqs.faults.add("DeleteMessageBatch", Garbage(body))
+            seen.append("".join(each.handle for each in await api.delete(queue, list(handles))))
+    assert seen == ["", "", "", "b", "c", ""]
+
+
 async def test_a_receive_asks_for_what_botocores_asks_for(fake_sqs: FakeSqs):
     for setting in ("wire", "botocore"):
         async with queue_on(fake_sqs, setting) as (api, queue, _):
