@@ -120,7 +120,7 @@ async def _body(request: web.Request) -> bytes:
             body += chunk
             if len(body) > MAX_REQUEST_BYTES:
                 raise too_large(MAX_REQUEST_BYTES)
-    except web.RequestPayloadError as error:
+    except (web.RequestPayloadError, ConnectionResetError) as error:
         raise LambdaError("InvalidRequestContentException", f"Could not read the request body: {error}") from error
     return bytes(body)
 
