@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from esmd.control.protocol import ConflictError, FromFileError, InUseError, NotFoundError
+from esmd.control.protocol import ConflictError, FromFileError, InUseError, InvalidError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -139,8 +139,10 @@ def refusal(error: ControlError, *, verb: str) -> LambdaError:
         case FromFileError():
             # Not ResourceInUseException: Terraform would try for minutes what can never work.
             return invalid(" ".join(filter(None, (error.message, error.hint))))
-        case _:
+        case InvalidError():
             return invalid(error.message, detail=error.hint)
+        case _:  # the daemon is stopping, or cannot store anything
+            return LambdaError("ServiceException", error.message, detail=error.hint)
 
 
 def _header_text(text: str) -> str:

@@ -10,7 +10,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, uuid5
 
-from esmd.api.lambda_api.answers import source_of
 from esmd.api.lambda_api.errors import LambdaError, constraint, invalid
 from esmd.config import aws, values
 from esmd.config.schema import CommandFunction, InvokedFunction, ProcessFunction, PythonFunction
@@ -81,8 +80,7 @@ class FunctionNames:
             return made.arn
         for entry in self._control.entries():
             if entry.mapping.function_name == name:
-                source = source_of(entry.mapping)
-                return f"arn:aws:lambda:{source.region}:{source.account_id}:function:{name}"
+                return entry.function_arn
         settings = self._control.config.aws
         where = aws.endpoint("lambda", settings=settings, environ=self._environ)
         region = aws.region(where, settings=settings, environ=self._environ) or aws.DEFAULT_REGION
