@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from esmd.api.address import socket_of
+from esmd.api.listening import Listening
+from esmd.api.parts import ApiParts
 from esmd.assembly import SERVICES, Assembly, RunOptions, about, make_clients
 from esmd.cli.remote import RemoteRefused, endpoint_found, refuse_remote_functions
 from esmd.config import aws
@@ -18,6 +21,7 @@ from esmd.config.loader import load
 from esmd.config.schema import StreamMapping
 from esmd.control.protocol import InvalidError
 from esmd.control.results import LastResults
+from esmd.control.triggers import on_hangup, watch
 from esmd.functions import place_of
 from esmd.loop import LoopError, loop_factory, settle_garbage
 from esmd.observe import logging
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
     from esmd.config.loader import Loaded
     from esmd.config.report import Diagnostic
     from esmd.config.schema import Config
+    from esmd.control.triggers import Changes
     from esmd.function import Function
     from esmd.observe.telemetry import Telemetry
     from esmd.pollers.localstack import LocalStackClients
@@ -109,6 +114,7 @@ async def launch(
     warnings: Sequence[Diagnostic] = (),
     processes: int = 1,
     paths: Sequence[Path] | None = None,
+    watching: Changes | None = None,
 ) -> Exit:
     """Run the daemon until it ends.
 
@@ -123,6 +129,7 @@ async def launch(
         warnings: about the configuration, to be said in the log.
         processes: how many share the work; with one, this one does all of it.
         paths: what the configuration was read from, and is read from again; None where it cannot be.
+        watching: tells when the files may have changed; None where nobody watches them.
     """
     statistics, results = Statistics(), LastResults()
     telemetry = Broadcast(logging.configure(log_format=log.log_format, level=log.level), statistics.sink, results.sink)
@@ -170,9 +177,25 @@ async def launch(
             )
             await mappings.begin()
             async with contextlib.AsyncExitStack() as beside:
+                if config.api.enabled:
+                    parts = ApiParts(control=mappings, status=None, telemetry=telemetry, config=config)
+                    path = socket_of(config, environ)
+                    await beside.enter_async_context(Listening(parts, path=path, listen=config.api.listen))
+                if paths is not None:
+                    beside.enter_context(on_hangup(mappings.reload, telemetry=telemetry, shutdown=shutdown))
+                    if watching is not None:
+                        chore = asyncio.create_task(watch(paths, watching, mappings.reload, telemetry))
+                        beside.push_async_callback(_end, chore)
                 if companion is not None:
                     await beside.enter_async_context(companion(config, clients, telemetry, assembly.functions))
                 return await assembly.daemon(mappings).run()
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """End what runs beside the daemon; what it has failed with is told."""
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 async def _read(paths: Sequence[Path], environ: Mapping[str, str]) -> Loaded:
