@@ -20,7 +20,7 @@ MISSING = (
 
 
 def probe_at(url: str) -> SourceProbe:
-    return SourceProbe(partial(make_clients, AwsSettings(endpoint_url=url), {}))
+    return SourceProbe(partial(make_clients, AwsSettings(endpoint_url=url), {}), allow_remote=False)
 
 
 @pytest.fixture
@@ -69,5 +69,14 @@ async def test_a_service_that_does_not_answer_objects_to_nothing(make):
 
 
 async def test_a_profile_that_does_not_exist_objects_to_nothing():
-    probe = SourceProbe(partial(make_clients, AwsSettings(profile="nobody"), {}))
+    probe = SourceProbe(partial(make_clients, AwsSettings(profile="nobody"), {}), allow_remote=False)
     assert await probe.objection(sqs_mapping(), longest=3.0) is None
+
+
+async def test_an_endpoint_that_is_not_local_is_not_asked_unless_that_is_allowed(ministack, monkeypatch):
+    monkeypatch.setattr("esmd.api.lambda_api.probe.is_local", lambda url: False)
+    arn = "arn:aws:sqs:us-east-1:000000000000:nowhere"
+    for allowed, said in ((False, None), (True, MISSING)):
+        clients = partial(make_clients, AwsSettings(endpoint_url=ministack), {})
+        probe = SourceProbe(clients, allow_remote=allowed)
+        assert await probe.objection(sqs_mapping(event_source_arn=arn), longest=3.0) == said

@@ -123,7 +123,7 @@ class LambdaStage:
         self.url = ""
 
     async def __aenter__(self) -> Self:
-        app = web.Application()
+        app = web.Application(client_max_size=7 * 1024 * 1024)
         app.add_routes(routes_of(self.api, self.telemetry))
         self._runner = web.AppRunner(app)
         await self._runner.setup()

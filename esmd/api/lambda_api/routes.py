@@ -38,10 +38,9 @@ _OTHERS = r"/{date:\d{4}-\d{2}-\d{2}}{rest:(?:/.*)?}"
 def lambda_api(parts: ApiParts) -> LambdaApi:
     """The operations on a daemon."""
     started = time.strftime("%Y-%m-%dT%H:%M:%S.000+0000", time.gmtime())
-    clients = partial(make_clients, parts.config.aws, os.environ)
-    return LambdaApi(
-        parts.control, telemetry=parts.telemetry, probe=SourceProbe(clients), environ=os.environ, started=started
-    )
+    settings = parts.config.aws
+    probe = SourceProbe(partial(make_clients, settings, os.environ), allow_remote=settings.allow_remote)
+    return LambdaApi(parts.control, telemetry=parts.telemetry, probe=probe, environ=os.environ, started=started)
 
 
 def routes(parts: ApiParts) -> list[web.RouteDef]:
@@ -114,15 +113,15 @@ async def _body(request: web.Request) -> bytes:
     Raises:
         LambdaError: it is longer, or was not sent as its headers say.
     """
-    body = bytearray()
     try:
-        async for chunk in request.content.iter_any():
-            body += chunk
-            if len(body) > MAX_REQUEST_BYTES:
-                raise too_large(MAX_REQUEST_BYTES)
+        body = await request.read()
+    except web.HTTPRequestEntityTooLarge as error:
+        raise too_large(MAX_REQUEST_BYTES) from error
     except (web.RequestPayloadError, ConnectionResetError) as error:
         raise LambdaError("InvalidRequestContentException", f"Could not read the request body: {error}") from error
-    return bytes(body)
+    if len(body) > MAX_REQUEST_BYTES:
+        raise too_large(MAX_REQUEST_BYTES)
+    return body
 
 
 def _response(answer: Answer, request_id: str) -> web.Response:
