@@ -170,4 +170,6 @@ async def test_a_mapping_that_aws_would_not_take_is_not_taken(ministack, tmp_pat
                         client.create_event_source_mapping, EventSourceArn=arn, FunctionName="process"
                     )
             listed = await asyncio.to_thread(client.list_event_source_mappings)
+            invoked = await asyncio.to_thread(client.invoke, FunctionName="process", Payload=b'{"Records": []}')
+            assert "FunctionError" not in invoked, "no mapping is needed to invoke"
     assert listed["EventSourceMappings"] == []

@@ -80,6 +80,11 @@ class FakeControl:
 
     # --- the protocol
 
+    async def function(self, name: str) -> Function:
+        if name not in self.functions:
+            raise InvalidError(f"the function {name}: its endpoint is not local", hint="allow it")
+        return self.functions[name]
+
     def entries(self) -> Sequence[Entry]:
         return list(self._entries.values())
 

@@ -237,6 +237,12 @@ async def test_an_unknown_function_is_invoked_in_no_way(running, kind):
     assert reply.error == (404, "ResourceNotFoundException", text)
 
 
+async def test_a_function_that_may_not_be_invoked_is_refused(stage):
+    reply = await stage.call("POST", INVOKE, {})
+    assert reply.error == (400, "InvalidParameterValueException", "the function process: its endpoint is not local")
+    assert reply.headers["X-Esmd-Detail"] == "allow it"
+
+
 async def test_a_dry_run_runs_nothing(running, invoker):
     reply = await running.call("POST", INVOKE, {}, X_Amz_Invocation_Type="DryRun")
     assert (reply.status, reply.body, invoker.events) == (204, b"", [])

@@ -141,8 +141,8 @@ def refusal(error: ControlError, *, verb: str) -> LambdaError:
             return invalid(" ".join(filter(None, (error.message, error.hint))))
         case InvalidError():
             return invalid(error.message, detail=error.hint)
-        case _:  # the daemon is stopping, or cannot store anything
-            return LambdaError("ServiceException", error.message, detail=error.hint)
+        case _:  # the daemon is stopping, has several processes, or cannot store anything
+            return LambdaError("ServiceException", ": ".join(filter(None, (error.message, error.hint))))
 
 
 def _header_text(text: str) -> str:

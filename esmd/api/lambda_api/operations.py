@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from esmd.api.lambda_api.probe import Probe
     from esmd.config.schema import AnyMapping
     from esmd.control.protocol import Control, Entry
-    from esmd.function import Function
     from esmd.observe.telemetry import Telemetry
 
 MOST_MAPPINGS = 100
@@ -233,7 +232,10 @@ class LambdaApi:
         event = invoking.event_of(call.body, kind=kind)
         if kind == "DryRun":
             return Answer(204)
-        function = self._function(name)
+        try:
+            function = await self._control.function(name)
+        except ControlError as error:
+            raise refusal(error, verb="invoke") from error
         if kind == "Event":
             self._background.start(function, event, call.request_id)
             return Answer(202)
@@ -249,12 +251,6 @@ class LambdaApi:
             f"esmd does not serve the operation of {where}. It serves event source mappings, their tags, and reading "
             "and invoking the functions that its configuration registers.",
         )
-
-    def _function(self, name: str) -> Function:
-        function = self._control.functions.get(name)
-        if function is None:
-            raise invalid(f"The function {name} is registered, but no mapping of this daemon uses it.")
-        return function
 
     def _configuration(self, name: str, *, version: str = "") -> dict[str, object]:
         settings = self._control.config.functions[name]
