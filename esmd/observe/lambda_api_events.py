@@ -12,7 +12,7 @@ from esmd.observe.events import Event, Level
 class BackgroundInvoked(Event):
     """An invocation of type `Event`, whose answer nobody waits for, has succeeded."""
 
-    name: ClassVar[str] = "lambda_api.invoked"
+    name: ClassVar[str] = "lambda.invoked"
     function: str
     request_id: str
 
@@ -21,7 +21,7 @@ class BackgroundInvoked(Event):
 class BackgroundFailed(Event):
     """An invocation of type `Event` did not succeed. It is not tried again."""
 
-    name: ClassVar[str] = "lambda_api.invocation_failed"
+    name: ClassVar[str] = "lambda.invocation_failed"
     level: ClassVar[Level] = "warning"
     function: str
     request_id: str
@@ -34,7 +34,7 @@ class BackgroundFailed(Event):
 class RequestFailed(Event):
     """A request was answered with `ServiceException` because of a defect of esmd; please report it."""
 
-    name: ClassVar[str] = "lambda_api.failed"
+    name: ClassVar[str] = "lambda.request_failed"
     level: ClassVar[Level] = "error"
     operation: str
     request_id: str

@@ -126,7 +126,7 @@ async def test_the_life_of_a_mapping_and_what_outlives_the_daemon(ministack, tmp
             await asyncio.to_thread(gone, client, uuid)
             daemon.process.terminate()
             assert await asyncio.to_thread(daemon.exit_code) == 0
-        assert daemon.events("lambda_api.failed") == []
+        assert daemon.events("lambda.request_failed") == []
 
 
 async def test_the_aws_cli_on_a_daemon(ministack, tmp_path, journal, port):
