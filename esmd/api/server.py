@@ -52,6 +52,8 @@ def make_app(parts: ApiParts) -> web.Application:
         bounded = await with_body(request)
         if isinstance(bounded, web.Response):
             return bounded
+        if (answer := await guard.refuses_signature(bounded)) is not None:
+            return answer
         try:
             return await handler(bounded)
         except ControlError as error:
