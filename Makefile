@@ -97,6 +97,8 @@ fmt: $(READY) ## Format the code and mend what the linter can mend
 servers: localstack ## Install the optional test servers that this machine can have
 	@sh tests/servers/install_kinesis_local.sh \
 		|| echo "kinesis-local could not be installed; its tests will be skipped (make servers tries again)"
+	@sh tests/servers/install_aws_cli.sh \
+		|| echo "the aws-cli could not be installed; its tests will be skipped (make servers tries again)"
 
 .PHONY: localstack
 localstack: ## Install real LocalStack for the tests (needs Python 3.13)
@@ -118,4 +120,4 @@ lock: ## Resolve constraints.txt anew (needs uv)
 
 .PHONY: clean
 clean: ## Remove everything that was installed or built
-	rm -rf .venv .localstack .kinesis-local .moto benchmarks/.env benchmarks/.node benchmarks/build build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	rm -rf .venv .localstack .kinesis-local .moto .aws-cli benchmarks/.env benchmarks/.node benchmarks/build build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

@@ -206,12 +206,12 @@ class _Binder:
             raise Unreadable
         if isinstance(node, Scalar) and self._plain(node, path) is None:
             return None
-        texts = _marker(info, Texts)
+        texts = marker(info, Texts)
         if texts:
             return self._texts(node, texts, path, location)
-        if _marker(info, JsonText):
+        if marker(info, JsonText):
             return self._json_text(node, path, location)
-        inner, is_list = _inner_model(info)
+        inner, is_list = inner_model(info)
         if inner is None:
             return self._located(node, path, location)
         if not is_list:
@@ -303,10 +303,10 @@ class _Binder:
 
 def spellings_of(model: type[BaseModel]) -> dict[str, str]:
     """Every accepted name of the settings of a model, with the field it means; canonical names first."""
-    fields = {name: info for name, info in model.model_fields.items() if not _marker(info, Injected)}
+    fields = {name: info for name, info in model.model_fields.items() if not marker(info, Injected)}
     names = {written(name, info): name for name, info in fields.items()}
     for name, info in fields.items():
-        api = _marker(info, Api)
+        api = marker(info, Api)
         names.update(dict.fromkeys(api.names if api else (), name))
     return names
 
@@ -329,11 +329,12 @@ def described(value: Any) -> str:
     return "a mapping" if isinstance(value, dict) else "a list"
 
 
-def _marker(info: FieldInfo, kind: type[_Marker]) -> _Marker | None:
+def marker(info: FieldInfo, kind: type[_Marker]) -> _Marker | None:
+    """The mark of that kind that a field bears, if any."""
     return next((each for each in info.metadata if isinstance(each, kind)), None)
 
 
-def _inner_model(info: FieldInfo) -> tuple[type[BaseModel] | None, bool]:
+def inner_model(info: FieldInfo) -> tuple[type[BaseModel] | None, bool]:
     """The model that a field holds, if any, and whether it holds a list of them."""
     annotation = info.annotation
     for candidate in (annotation, *get_args(annotation)):

@@ -110,6 +110,11 @@ _ARN_NAMES = frozenset(
 )
 
 
+def kind_reading(service: str) -> Kind[AnyMapping] | None:
+    """The kind of mappings that read from a service, such as `sqs`; None where no kind does."""
+    return _KINDS.get(service)
+
+
 def kind_of(section: Section, report: Report) -> Kind[AnyMapping] | None:
     """The kind of the mapping in a section, by the table above; None where that is an error, which is reported."""
     entries = section.node.entries if isinstance(section.node, Table) else ()

@@ -193,6 +193,10 @@ class Assembly:
             permit=permit,
         )
 
+    def function(self, name: str) -> Function:
+        """See `Workshop.function`."""
+        return self._functions.get(name)
+
     def arn_of(self, function: str) -> str:
         """See `Workshop.arn_of`."""
         return self._functions.arn_of(function)

@@ -17,8 +17,9 @@ _KINDS: tuple[tuple[type[control.ControlError], int, str], ...] = (
 
 
 def refusal(status: int, error: str, message: str, *, hint: str = "") -> web.Response:
-    """The answer that says no."""
-    return web.json_response({"error": error, "message": message, "hint": hint}, status=status)
+    """The answer that says no. The header is where AWS's tools look for the kind of an error."""
+    headers = {"X-Amzn-ErrorType": error}
+    return web.json_response({"error": error, "message": message, "hint": hint}, status=status, headers=headers)
 
 
 def refused(error: control.ControlError) -> web.Response:

@@ -5,10 +5,12 @@
 | `Host` is a name that is not ours                  | -                    | 403: a page that rebound its DNS    |
 | `Origin` is not the `Host`                         | -                    | 403: a page of somebody else        |
 | a token is configured, and not shown               | -                    | 401; but `/livez` and `/readyz`     |
+| ... nor is the request signed with it (SigV4)      | -                    | 403 or 400, in AWS's words          |
 | a body above 1 MiB, above 7 MiB to invoke          | 413                  | 413                                 |
 | a body that takes longer than 20 seconds           | 408                  | 408                                 |
+| a body that is not encoded as its headers say      | 400                  | 400                                 |
 
-The Unix socket is guarded by its mode.
+The Unix socket is guarded by its mode. AWS's tools sign their requests: with the access key `esmd` and the token as its secret.
 """
 
 from __future__ import annotations
@@ -17,12 +19,14 @@ import asyncio
 import hmac
 import ipaddress
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from esmd.api.errors import refusal
+from esmd.api.sigv4_check import ALGORITHM, SignatureRefused, SignedRequest, check_signature
 from esmd.config.api_schema import host_and_port
 
 if TYPE_CHECKING:
@@ -36,6 +40,9 @@ INVOKE_LIMIT = 7 * 1024 * 1024
 
 BODY_SECONDS = 20.0
 """Seconds in which a body has to be here."""
+
+ACCESS_KEY = "esmd"
+"""The access key whose secret is the token."""
 
 _OPEN = frozenset({"/livez", "/readyz"})
 """What probes may ask without a token: the answer is yes or no."""
@@ -63,12 +70,29 @@ class Guard:
         origin = request.headers.get("Origin")
         if origin is not None and urlsplit(origin).netloc.lower() != request.headers["Host"].lower():
             return refusal(403, "ForeignOrigin", "requests from pages of other sites are refused")
-        if self._token is not None and request.path not in _OPEN and not self._shown(request):
+        if self._token is not None and request.path not in _OPEN and not (self._shown(request) or _is_signed(request)):
             answer = refusal(
                 401, "Unauthorized", "a token is needed", hint="send Authorization: Bearer TOKEN (ESMD_API_TOKEN)"
             )
             answer.headers["WWW-Authenticate"] = "Bearer"
             return answer
+        return None
+
+    async def refuses_signature(self, request: web.Request) -> web.Response | None:
+        """The answer to a request, its body read, that is signed and not with the token; None for any other."""
+        if self._token is None or is_local(request) or request.path in _OPEN or not _is_signed(request):
+            return None
+        headers = [
+            (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
+            for name, value in request.raw_headers
+        ]
+        signed = SignedRequest(
+            method=request.method, target=request.raw_path, headers=headers, body=await request.read()
+        )
+        try:
+            check_signature(signed, secrets={ACCESS_KEY: self._token.decode()}, now=datetime.now(UTC))
+        except SignatureRefused as error:
+            return refusal(error.status, error.error_type, error.message)
         return None
 
     def knows(self, host: str) -> bool:
@@ -89,6 +113,10 @@ class Guard:
         return kind.lower() == "bearer" and self._token is not None and hmac.compare_digest(given, self._token)
 
 
+def _is_signed(request: web.Request) -> bool:
+    return request.headers.get("Authorization", "").startswith(ALGORITHM)
+
+
 def is_local(request: web.Request) -> bool:
     """Whether a request came over the Unix socket."""
     name = None if request.transport is None else request.transport.get_extra_info("sockname")
@@ -107,6 +135,8 @@ async def with_body(request: web.Request) -> web.Request | web.Response:
             await bounded.read()
     except web.HTTPRequestEntityTooLarge:
         return too_large
+    except (web.RequestPayloadError, ConnectionResetError) as error:
+        return refusal(400, "UnreadableBody", f"the body could not be read: {error}")
     except TimeoutError:
         return refusal(408, "TooSlow", f"the body was not here within {BODY_SECONDS:g} seconds")
     return bounded

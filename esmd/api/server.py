@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-ROUTES = ("esmd.api.control_routes",)
+ROUTES = ("esmd.api.control_routes", "esmd.api.lambda_api.routes")
 """Modules with a function `routes(parts)`."""
 
 MOST_CONNECTIONS = 64
@@ -52,6 +52,8 @@ def make_app(parts: ApiParts) -> web.Application:
         bounded = await with_body(request)
         if isinstance(bounded, web.Response):
             return bounded
+        if (answer := await guard.refuses_signature(bounded)) is not None:
+            return answer
         try:
             return await handler(bounded)
         except ControlError as error:

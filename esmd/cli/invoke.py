@@ -30,7 +30,8 @@ from esmd.cli.configuration import load_configuration
 from esmd.cli.exits import Exit
 from esmd.cli.options import Duration, log_format_option, log_level_option
 from esmd.cli.pretty import put
-from esmd.cli.shown import payload_of, title_of, version_of
+from esmd.cli.shown import title_of, version_of
+from esmd.invoke.payloads import payload_of
 from esmd.mappings.outcomes import Success
 
 if TYPE_CHECKING:

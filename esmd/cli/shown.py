@@ -1,8 +1,7 @@
-"""What `esmd invoke` shows of an outcome: the payload that Lambda would return, and a few words for a person."""
+"""What `esmd invoke` says of an outcome in a few words for a person."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, assert_never
 
 from esmd.mappings import outcomes
@@ -10,23 +9,6 @@ from esmd.mappings.outcomes import FunctionError, Rejected, Success, Throttled, 
 
 if TYPE_CHECKING:
     from esmd.mappings.outcomes import Outcome
-
-
-def payload_of(outcome: Outcome, request_id: str) -> bytes | None:
-    """What Lambda would return as the payload: the answer, or its error object [specification F.1]. None if nothing."""
-    match outcome:
-        case Success():
-            return outcome.payload
-        case FunctionError():
-            error: dict[str, object] = {"errorMessage": outcome.message, "errorType": outcome.error_type}
-            if outcome.kind in {"exception", "init"}:
-                error["requestId"] = "" if outcome.kind == "init" else request_id
-                error["stackTrace"] = list(outcome.stack)
-            return json.dumps(error).encode()
-        case Throttled() | Unreachable() | Rejected():
-            return None
-        case _:
-            assert_never(outcome)
 
 
 def title_of(outcome: Outcome, *, limit: int) -> str:

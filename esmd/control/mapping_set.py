@@ -9,6 +9,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from esmd.config.schema import SqsMapping
 from esmd.control import reloading
 from esmd.control.members import Member, member_of, uuid_of
 from esmd.control.protocol import (
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from esmd.observe.telemetry import Telemetry
     from esmd.state.registry import Registry
     from esmd.supervisor import Runner
+
+_ANY_QUEUE = "arn:aws:sqs:us-east-1:000000000000:any"
 
 
 class MappingSet:
@@ -128,6 +131,16 @@ class MappingSet:
     def functions(self) -> Mapping[str, Function]:
         """See `Control.functions`."""
         return self._workshop.functions
+
+    async def function(self, name: str) -> Function:
+        """See `Control.function`."""
+        if name not in self._roster.config.functions:
+            raise NotFoundError(f"the function {name} is not registered")
+        if name not in self._workshop.functions and self._permit is not None:
+            # Whoever invokes it stands where a mapping would.
+            caller = SqsMapping(name=name, event_source_arn=_ANY_QUEUE, function_name=name)
+            await self._permit(self._roster.config.model_copy(update={"mappings": {name: caller}}))
+        return self._workshop.function(name)
 
     def entries(self) -> Sequence[Entry]:
         """See `Control.entries`."""

@@ -159,6 +159,15 @@ class Control(Protocol):
         """The functions made so far, by name."""
         ...
 
+    async def function(self, name: str) -> Function:
+        """A registered function, made now if no mapping has needed it yet.
+
+        Raises:
+            NotFoundError: it is not registered.
+            InvalidError: it leads to an endpoint that is not allowed.
+        """
+        ...
+
     def entries(self) -> Sequence[Entry]:
         """All mappings: those of the files in their order, then those of the API by their time of creation."""
         ...

@@ -101,6 +101,10 @@ class SeveralProcesses:
         """None here: they are in the children."""
         return {}
 
+    async def function(self, name: str) -> Function:  # noqa: ARG002
+        """Refused."""
+        _refuse()
+
     def entries(self) -> Sequence[Entry]:
         """See `Control.entries`; `state` is what is to be."""
         return [self._entry(member) for member in self._members.values()]

@@ -23,6 +23,10 @@ class Workshop(Protocol):
         """Those that have been made so far."""
         ...
 
+    def function(self, name: str) -> Function:
+        """A registered function, made now if it is not yet."""
+        ...
+
     def arn_of(self, function: str) -> str:
         """The ARN of a function, made or not; also of one that is not registered."""
         ...

@@ -112,6 +112,9 @@ class FakeWorkshop:
         self.functions: dict[str, FakeFunction] = {}
         self.every: list[FakeFunction] = []
 
+    def function(self, name: str) -> FakeFunction:
+        return self._function(name)
+
     def arn_of(self, name: str) -> str:
         return f"arn:aws:lambda:us-east-1:000000000000:function:{name}"
 

@@ -176,7 +176,8 @@ def _variables(page: str, folder: Path, environ: Mapping[str, str]) -> dict[str,
     home.mkdir()
     ports = _free_ports(sorted(set(_PORT.findall(page))))
     # Not its real path: the interpreter of a virtual environment is a link, and esmd stands beside the link.
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    # The aws-cli of `make servers` before any other.
+    path = os.pathsep.join([str(Path(sys.executable).parent), str(ROOT / ".aws-cli" / "bin"), os.environ["PATH"]])
     return {
         **environ,
         **ports,

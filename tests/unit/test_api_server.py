@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import aiohttp
 import pytest
@@ -35,7 +35,10 @@ TOKEN = "0123456789abcdef"
 
 
 class Control:
-    """Knows no mapping, and breaks on demand."""
+    """Knows no mapping and no function, and breaks on demand."""
+
+    config = Config()
+    functions: ClassVar[dict[str, Any]] = {}
 
     def entries(self) -> list[Any]:
         return []

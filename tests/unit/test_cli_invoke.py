@@ -13,9 +13,10 @@ from click.testing import CliRunner
 
 from esmd.cli import cli, readings
 from esmd.cli.readings import readings as read
-from esmd.cli.shown import payload_of, title_of, version_of
+from esmd.cli.shown import title_of, version_of
 from esmd.config.loader import load
 from esmd.dev.sample_events import Chance, Change, dynamodb_event, kinesis_event, sqs_event
+from esmd.invoke.payloads import payload_of
 from esmd.mappings.outcomes import FunctionError, Rejected, Success, Throttled, Unreachable
 
 if TYPE_CHECKING:

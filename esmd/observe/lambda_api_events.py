@@ -1,0 +1,43 @@
+"""The events of AWS's Lambda API as the daemon serves it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from esmd.observe.events import Event, Level
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackgroundInvoked(Event):
+    """An invocation of type `Event`, whose answer nobody waits for, has succeeded."""
+
+    name: ClassVar[str] = "lambda.invoked"
+    function: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackgroundFailed(Event):
+    """An invocation of type `Event` did not succeed. It is not tried again."""
+
+    name: ClassVar[str] = "lambda.invocation_failed"
+    level: ClassVar[Level] = "warning"
+    function: str
+    request_id: str
+    outcome: Literal["function_error", "throttled", "unreachable", "rejected", "cancelled"]
+    """`cancelled`: the daemon stopped."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestFailed(Event):
+    """A request was answered with `ServiceException` because of a defect of esmd; please report it."""
+
+    name: ClassVar[str] = "lambda.request_failed"
+    level: ClassVar[Level] = "error"
+    operation: str
+    request_id: str
+    error_type: str
+    error_message: str
+    stack: tuple[str, ...]
