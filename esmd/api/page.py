@@ -180,7 +180,6 @@ def _shards(mapping: MappingStatus, now: float) -> Html:
         ("iterator age", "num"),
         ("behind latest", "num"),
         ("read, unresolved", "num"),
-        ("position", "text"),
         ("held up by", "text"),
     ]
     ordered = [*mapping.blocked, *(shard for shard in mapping.shards if shard.blocked is None)]
@@ -207,12 +206,11 @@ def _shard_row(shard: ShardStatus, now: float) -> list[Html]:
         )
     kind = "bad" if blocked is not None else "good" if shard.caught_up else "busy"
     return [
-        joined(shard.shard),
+        joined(tag("code", shard.shard), tag("small", f"stored: {shard.position}")),
         tag("span", words.shard_state(shard), class_=f"badge {kind}"),
         joined(words.milliseconds(shard.iterator_age_ms)),
         joined(words.milliseconds(shard.millis_behind_latest)),
         joined(words.number(shard.outstanding)),
-        tag("code", shard.position),
         why,
     ]
 

@@ -39,7 +39,8 @@ th, td { text-align: left; padding: 7px 10px; border-top: 1px solid var(--line);
 thead th { color: var(--soft); font-weight: 500; font-size: 13px; border-top: 0; white-space: nowrap; }
 tbody th { font-weight: 600; }
 td.num, th.num { text-align: right; white-space: nowrap; }
-tbody th, td.text { overflow-wrap: anywhere; min-width: 110px; }
+tbody th, td.text { overflow-wrap: anywhere; min-width: 130px; }
+td.text { min-width: 220px; }
 small { display: block; color: var(--soft); font-weight: 400; font-size: 13px; overflow-wrap: anywhere; }
 small.bad { color: var(--bad); }
 .badge { display: inline-block; border-radius: 999px; padding: 1px 10px; font-size: 13px; font-weight: 600; white-space: nowrap; }

@@ -42,10 +42,10 @@ def number(value: float | None) -> str:
         return "-"
     if abs(value) < 100_000:
         return f"{value:,.0f}"
-    for letter, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if abs(value) >= size:
-            return f"{value / size:.3g}{letter}" if abs(value) < 1000 * size else f"{value / size:,.0f}{letter}"
-    raise AssertionError("a hundred thousand is more than a thousand")
+    for letter, size in (("k", 1e3), ("M", 1e6)):
+        if abs(value) < 999.5 * size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value / 1e9:,.3g}G" if abs(value) < 1e12 else f"{value / 1e9:,.0f}G"
 
 
 def rate(value: float) -> str:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from esmd.api import metrics, page, status_routes
 from esmd.control.protocol import Entry
 from esmd.daemon import About
 from esmd.pollers.sqs import Depth
@@ -107,6 +112,16 @@ class FixedStatus:
 
     async def snapshot(self) -> Snapshot:
         return self.value
+
+
+@asynccontextmanager
+async def api(*, control=None, status=None):
+    parts = SimpleNamespace(control=control or FakeControl([]), status=status or FixedStatus(snapshot()))
+    app = web.Application()
+    for module in (status_routes, metrics, page):
+        app.add_routes(module.routes(parts))
+    async with TestClient(TestServer(app)) as client:
+        yield client
 
 
 def _mapping(name: str, **changes: Any) -> MappingStatus:

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as plain_metrics
 
-from esmd.api import metric_names, metrics, page, status_routes
+from esmd.api import metric_names, metrics
 from esmd.status.model import Totals
 
-from support.status_lab import FakeControl, FixedStatus, entry, snapshot
-
-
-@asynccontextmanager
-async def api(*, control=None, status=None):
-    parts = SimpleNamespace(control=control or FakeControl([]), status=status or FixedStatus(snapshot()))
-    app = web.Application()
-    for module in (status_routes, metrics, page):
-        app.add_routes(module.routes(parts))
-    async with TestClient(TestServer(app)) as client:
-        yield client
+from support.status_lab import FakeControl, FixedStatus, api, entry, snapshot
 
 
 async def test_the_whole_status_is_json_that_nobody_keeps():
