@@ -48,7 +48,7 @@ def routes(parts: ApiParts) -> list[web.RouteDef]:
                 "at": snapshot.at,
                 "mapping": to_json(mapping),
                 "function": next((to_json(f) for f in snapshot.functions if f.name == mapping.function), None),
-                "failures": [to_json(f) for f in snapshot.failures if concerns(f.mapping, f.function, mapping)],
+                "failures": [to_json(f) for f in snapshot.failures if mapping.concerned_by(f.mapping, f.function)],
             }
         )
 
@@ -100,11 +100,6 @@ def unready(entries: Sequence[Entry], *, strict: bool) -> dict[str, str]:
         elif strict and entry.trouble is not None:
             reasons[entry.name] = entry.trouble
     return reasons
-
-
-def concerns(mapping: str | None, function: str | None, asked: Any) -> bool:
-    """Whether a failure is one of a mapping: its own, or of its function as a whole."""
-    return mapping == asked.name or (mapping is None and function == asked.function)
 
 
 def answer(value: Any, *, status: int = 200) -> web.Response:

@@ -11,6 +11,8 @@ from esmd import __version__
 _COMMANDS = {
     "run": "Run the daemon on a configuration.",
     "dev": "Run the daemon with an AWS of its own, for development.",
+    "status": "Show what a running daemon does.",
+    "top": "Watch a running daemon, as top watches a system.",
     "invoke": "Invoke a function once, and show what comes of it.",
     "event": "Print an event as AWS would send it.",
     "lint": "Check configuration files, offline.",

@@ -190,6 +190,10 @@ class MappingStatus:
         """The shards that a failing batch holds up."""
         return tuple(shard for shard in self.shards if shard.blocked is not None)
 
+    def concerned_by(self, mapping: str | None, function: str | None) -> bool:
+        """Whether a failure of this mapping and function is its own, or of its function as a whole."""
+        return mapping == self.name or (mapping is None and function == self.function)
+
     @property
     def in_trouble(self) -> bool:
         """Whether a person should look: it cannot run, or a shard is blocked."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+import threading
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, uuid5
 
 from aiohttp import web
@@ -32,6 +33,10 @@ from esmd.status.model import (
     Totals,
 )
 from esmd.status.source import Process
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 NOW = 1_700_000_000.0
 HOSTILE = "<script>alert('x')</script>\"&"
@@ -300,3 +305,36 @@ def _function(name: str, **changes: Any) -> FunctionStatus:
         "concurrency_max": 5,
     }
     return FunctionStatus(**values | changes)
+
+
+@contextmanager
+def serving(folder: Path, *answers: Snapshot) -> Iterator[str]:
+    """The path of a Unix socket on which a thread answers with one snapshot after the other, the last again and again."""
+    path = str(folder / "esmd.sock")
+    left = list(answers)
+    stop, ready = threading.Event(), threading.Event()
+
+    class Each:
+        draining = False
+
+        async def snapshot(self) -> Snapshot:
+            return left.pop(0) if len(left) > 1 else left[0]
+
+    async def serve() -> None:
+        app = web.Application()
+        app.add_routes(status_routes.routes(SimpleNamespace(control=FakeControl([]), status=Each())))
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.UnixSite(runner, path).start()
+        ready.set()
+        await asyncio.to_thread(stop.wait)
+        await runner.cleanup()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    try:
+        assert ready.wait(10)
+        yield path
+    finally:
+        stop.set()
+        thread.join(10)
