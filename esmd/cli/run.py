@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from esmd.cli.configuration import load_configuration
+from esmd.cli.configuration import configuration_paths, load_configuration
 from esmd.cli.options import daemon_options, log_level_option, longest_poll_for, shared_options
 
 if TYPE_CHECKING:
@@ -112,5 +112,6 @@ def command(
             environ=os.environ,
             warnings=warnings,
             processes=processes,
+            paths=configuration_paths(paths, environ=os.environ),
         )
     )
