@@ -10,16 +10,16 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Summa
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from esmd.api import metric_names as names
 from esmd.api.status_routes import snapshot_of
+from esmd.observe import metric_names as names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from prometheus_client.metrics_core import Metric as Family
 
-    from esmd.api.metric_names import Metric
     from esmd.api.parts import ApiParts
+    from esmd.observe.metric_names import Metric
     from esmd.status.model import FunctionStatus, MappingStatus, Snapshot
 
 Value = float | tuple[int, float]

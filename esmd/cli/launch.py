@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -16,6 +17,7 @@ from esmd.cli.remote import RemoteRefused, endpoint_found, refuse_remote_functio
 from esmd.config import aws
 from esmd.config.loader import load
 from esmd.config.schema import StreamMapping
+from esmd.control.members import uuid_of
 from esmd.control.protocol import InvalidError
 from esmd.control.results import LastResults
 from esmd.functions import place_of
@@ -23,12 +25,16 @@ from esmd.loop import LoopError, loop_factory, settle_garbage
 from esmd.observe import logging
 from esmd.observe.control_events import RegistryUnavailable
 from esmd.observe.daemon_events import ConfigWarning
+from esmd.observe.emf import EmbeddedMetrics
 from esmd.observe.statistics import Statistics
 from esmd.observe.telemetry import Broadcast
 from esmd.shutdown import Shutdown
 from esmd.state.errors import StateError
 from esmd.state.lazy import LazyStateStore
 from esmd.state.sqlite import default_path
+from esmd.status.heard import hearing
+from esmd.status.history import History
+from esmd.status.source import Process, StatusSource
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
@@ -51,10 +57,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogOptions:
-    """How lines are written."""
+    """How lines are written; `emf` adds CloudWatch's metrics to those with statistics, and wants JSON."""
 
     log_format: logging.Format
     level: str
+    emf: bool = False
 
 
 def check_names(config: Config, only: frozenset[str]) -> None:
@@ -124,8 +131,10 @@ async def launch(
         processes: how many share the work; with one, this one does all of it.
         paths: what the configuration was read from, and is read from again; None where it cannot be.
     """
-    statistics, results = Statistics(), LastResults()
-    telemetry = Broadcast(logging.configure(log_format=log.log_format, level=log.level), statistics.sink, results.sink)
+    statistics, results, history = Statistics(), LastResults(), History()
+    metrics = EmbeddedMetrics() if log.emf else None
+    write = logging.configure(log_format=log.log_format, level=log.level, beside=metrics)
+    telemetry = Broadcast(write, statistics.sink, results.sink, history.sink)
     for warning in warnings:
         telemetry.emit(
             ConfigWarning(
@@ -136,7 +145,10 @@ async def launch(
             )
         )
     shutdown = Shutdown()
-    with shutdown.signals():
+    process = Process(about=about(config, environ), started_at=time.time(), draining=shutdown.drain.is_set)
+    if metrics is not None:
+        metrics.uuid_of = partial(_uuid, config)
+    with shutdown.signals(), hearing(history):
         async with make_clients(config.aws, environ) as clients, _state(config, options, state, telemetry) as store:
             await refuse_remote(config, clients, allow_remote=allow_remote, environ=environ)
             if processes > 1:
@@ -145,7 +157,7 @@ async def launch(
                 return await Fleet(
                     config,
                     options=options,
-                    about=about(config, environ),
+                    process=process,
                     processes=processes,
                     level=log.level,
                     store=store,
@@ -169,10 +181,18 @@ async def launch(
                 permit=partial(_permit, clients=clients, allow_remote=allow_remote, environ=environ),
             )
             await mappings.begin()
+            status = StatusSource(mappings, process=process, statistics=statistics, history=history)
             async with contextlib.AsyncExitStack() as beside:
+                await beside.enter_async_context(status.running())
                 if companion is not None:
                     await beside.enter_async_context(companion(config, clients, telemetry, assembly.functions))
                 return await assembly.daemon(mappings).run()
+
+
+def _uuid(config: Config, name: str) -> str:
+    """The UUID of a mapping; one of the API has no other name."""
+    mapping = config.mappings.get(name)
+    return name if mapping is None else str(uuid_of(name, mapping.event_source_arn))
 
 
 async def _read(paths: Sequence[Path], environ: Mapping[str, str]) -> Loaded:

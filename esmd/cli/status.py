@@ -6,12 +6,13 @@ import asyncio
 import json
 import os
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from esmd.cli.exits import Exit
-from esmd.cli.reach import DaemonSilent, api_option, daemon_at
+from esmd.cli.reach import api_option, ask
 
 if TYPE_CHECKING:
     from esmd.api.client import DaemonClient
@@ -51,40 +52,36 @@ def command(*, name: str | None, output: str, watch: bool, api: str | None) -> N
       esmd status --api http://127.0.0.1:4580 --watch
     """  # noqa: D301 - click reads the character of \b, not its escape
     try:
-        code = asyncio.run(_show(name, api=api, as_json=output == "json", watch=watch))
+        code = ask(api, partial(_show, name=name, as_json=output == "json", watch=watch))
     except KeyboardInterrupt:
         code = Exit.OK if watch else Exit.INTERRUPTED
     raise SystemExit(int(code))
 
 
-async def _show(name: str | None, *, api: str | None, as_json: bool, watch: bool) -> Exit:
-    async with daemon_at(api) as daemon:
-        while True:
-            value, text, code = await _look(daemon, name)
-            if watch and sys.stdout.isatty():
-                click.echo(_HOME_AND_CLEAR, nl=False)
-            if as_json:
-                _put(value)
-            else:
-                click.echo(text, color=False if os.environ.get("NO_COLOR") else None)
-            if not watch:
-                return code
-            await asyncio.sleep(WATCHED_EVERY)
+async def _show(daemon: DaemonClient, *, name: str | None, as_json: bool, watch: bool) -> Exit:
+    while True:
+        value, text, code = await _look(daemon, name)
+        if watch and sys.stdout.isatty():
+            click.echo(_HOME_AND_CLEAR, nl=False)
+        if as_json:
+            _put(value)
+        else:
+            click.echo(text, color=False if os.environ.get("NO_COLOR") else None)
+        if not watch:
+            return code
+        await asyncio.sleep(WATCHED_EVERY)
 
 
 async def _look(daemon: DaemonClient, name: str | None) -> tuple[Any, str, Exit]:
     """What there is to show, as JSON and as text, and the exit code that it is worth."""
-    from esmd.api.client import DaemonRefused, DaemonUnreachable  # noqa: PLC0415
-    from esmd.status import text  # noqa: PLC0415
+    from esmd.status import text  # noqa: PLC0415 - brings what `--help` does not need
     from esmd.status.model import Snapshot  # noqa: PLC0415
     from esmd.status.reading import read  # noqa: PLC0415
 
+    value = await daemon.get("/esmd/v1/status")
     try:
-        value = await daemon.get("/esmd/v1/status")
         snapshot = read(Snapshot, value)
-    except DaemonUnreachable as error:
-        raise DaemonSilent(str(error)) from error
-    except (DaemonRefused, ValueError) as error:
+    except ValueError as error:
         raise click.ClickException(str(error)) from error
     if name is None:
         return value, text.overview(snapshot), Exit.OK

@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import os
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 from esmd.cli.exits import Exit
 from esmd.cli.options import Duration
-from esmd.cli.reach import DaemonSilent, api_option, daemon_at
+from esmd.cli.reach import api_option, ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,22 +45,21 @@ def command(*, every: float, api: str | None) -> None:
     if every <= 0:
         raise click.BadParameter("must be more than nothing", param_hint="--every")
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_watch(api, every=every))
+        ask(api, partial(_watch, every=every))
     raise SystemExit(int(Exit.OK))
 
 
-async def _watch(api: str | None, *, every: float) -> None:
+async def _watch(daemon: DaemonClient, *, every: float) -> None:
     from rich.console import Console  # noqa: PLC0415
 
     console = Console()
     quitting = asyncio.Event()
-    async with daemon_at(api) as daemon:
-        snapshot = await _look(daemon)
-        if not console.is_terminal or console.is_dumb_terminal:
-            await _plainly(daemon, snapshot, every)
-            return
-        with _keys(quitting):
-            await _on_screen(console, daemon, snapshot, every=every, quitting=quitting)
+    snapshot = await _look(daemon)
+    if not console.is_terminal or console.is_dumb_terminal:
+        await _plainly(daemon, snapshot, every)
+        return
+    with _keys(quitting):
+        await _on_screen(console, daemon, snapshot, every=every, quitting=quitting)
 
 
 async def _on_screen(
@@ -67,6 +67,7 @@ async def _on_screen(
 ) -> None:
     from rich.live import Live  # noqa: PLC0415
 
+    from esmd.api.client import DaemonRefused, DaemonUnreachable  # noqa: PLC0415
     from esmd.status.screen import screen  # noqa: PLC0415
 
     trouble: str | None = None
@@ -82,7 +83,7 @@ async def _on_screen(
                     await quitting.wait()
             try:
                 snapshot, trouble = await _look(daemon), None
-            except click.ClickException as error:  # it may be started anew: what was seen last stays
+            except (DaemonUnreachable, DaemonRefused) as error:  # it may be started anew: what was seen last stays
                 trouble = error.message
 
 
@@ -96,15 +97,13 @@ async def _plainly(daemon: DaemonClient, snapshot: Snapshot, every: float) -> No
 
 
 async def _look(daemon: DaemonClient) -> Snapshot:
-    from esmd.api.client import DaemonRefused, DaemonUnreachable  # noqa: PLC0415
-    from esmd.status.model import Snapshot  # noqa: PLC0415
+    from esmd.status.model import Snapshot  # noqa: PLC0415 - as above
     from esmd.status.reading import read  # noqa: PLC0415
 
+    value = await daemon.get("/esmd/v1/status")
     try:
-        return read(Snapshot, await daemon.get("/esmd/v1/status"))
-    except DaemonUnreachable as error:
-        raise DaemonSilent(str(error)) from error
-    except (DaemonRefused, ValueError) as error:
+        return read(Snapshot, value)
+    except ValueError as error:
         raise click.ClickException(str(error)) from error
 
 

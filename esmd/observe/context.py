@@ -57,6 +57,11 @@ class request_context:  # noqa: N801 - as above
         del _requests[self._request_id]
 
 
+def bound() -> Mapping[str, str]:
+    """What is bound in this task, or thread."""
+    return _bound.get()
+
+
 def context_of(request_id: str | None) -> Mapping[str, str]:
     """What is known of a request now; empty after it ended."""
     return _requests.get(request_id, _NOTHING) if request_id is not None else _NOTHING

@@ -92,6 +92,10 @@ class Statistics:
             return taken or _NOTHING
         return replace(counts) if taken is None else taken.added(counts)
 
+    def forget(self, mapping: str) -> None:
+        """A mapping is gone: one of the same name begins anew."""
+        self._taken.pop(mapping, None)
+
     def _of(self, mapping: str) -> Counts:
         return self._counts.setdefault(mapping, Counts())
 

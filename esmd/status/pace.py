@@ -61,6 +61,7 @@ class Paces:
             looks.append((now, values))
         for gone in self._looks.keys() - set(names):
             del self._looks[gone]
+            self._statistics.forget(gone)
 
     def of(self, name: str) -> Pace:
         """A mapping's pace by the looks so far."""

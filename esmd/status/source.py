@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import time
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -22,7 +24,7 @@ from esmd.status.model import (
 from esmd.status.pace import Paces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from esmd.control.protocol import Entry
     from esmd.daemon import About
@@ -110,6 +112,16 @@ class StatusSource:
             await self._paces.run()
         finally:
             await self._backlogs.close()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """`run` while inside."""
+        task = asyncio.create_task(self.run(), name="status")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     @property
     def draining(self) -> bool:

@@ -8,7 +8,8 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as plain_metrics
 
-from esmd.api import metric_names, metrics
+from esmd.api import metrics
+from esmd.observe import metric_names
 from esmd.status.model import Totals
 
 from support.status_lab import FakeControl, FixedStatus, api, entry, snapshot
