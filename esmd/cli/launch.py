@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from esmd.api.address import socket_of
+from esmd.api.listening import Listening
+from esmd.api.parts import ApiParts
 from esmd.assembly import SERVICES, Assembly, RunOptions, about, make_clients
 from esmd.cli.remote import RemoteRefused, endpoint_found, refuse_remote_functions
 from esmd.config import aws
@@ -20,6 +23,7 @@ from esmd.config.schema import StreamMapping
 from esmd.control.members import uuid_of
 from esmd.control.protocol import InvalidError
 from esmd.control.results import LastResults
+from esmd.control.triggers import on_hangup, watch
 from esmd.functions import place_of
 from esmd.loop import LoopError, loop_factory, settle_garbage
 from esmd.observe import logging
@@ -45,6 +49,7 @@ if TYPE_CHECKING:
     from esmd.config.loader import Loaded
     from esmd.config.report import Diagnostic
     from esmd.config.schema import Config
+    from esmd.control.triggers import Changes
     from esmd.function import Function
     from esmd.observe.telemetry import Telemetry
     from esmd.pollers.localstack import LocalStackClients
@@ -116,6 +121,7 @@ async def launch(
     warnings: Sequence[Diagnostic] = (),
     processes: int = 1,
     paths: Sequence[Path] | None = None,
+    watching: Changes | None = None,
 ) -> Exit:
     """Run the daemon until it ends.
 
@@ -130,6 +136,7 @@ async def launch(
         warnings: about the configuration, to be said in the log.
         processes: how many share the work; with one, this one does all of it.
         paths: what the configuration was read from, and is read from again; None where it cannot be.
+        watching: tells when the files may have changed; None where nobody watches them.
     """
     statistics, results, history = Statistics(), LastResults(), History()
     metrics = EmbeddedMetrics() if log.emf else None
@@ -181,9 +188,18 @@ async def launch(
                 permit=partial(_permit, clients=clients, allow_remote=allow_remote, environ=environ),
             )
             await mappings.begin()
-            status = StatusSource(mappings, process=process, statistics=statistics, history=history)
             async with contextlib.AsyncExitStack() as beside:
-                await beside.enter_async_context(status.running())
+                if config.api.enabled:
+                    status = StatusSource(mappings, process=process, statistics=statistics, history=history)
+                    await beside.enter_async_context(status.running())
+                    parts = ApiParts(control=mappings, status=status, telemetry=telemetry, config=config)
+                    path = socket_of(config, environ)
+                    await beside.enter_async_context(Listening(parts, path=path, listen=config.api.listen))
+                if paths is not None:
+                    beside.enter_context(on_hangup(mappings.reload, telemetry=telemetry, shutdown=shutdown))
+                    if watching is not None:
+                        chore = asyncio.create_task(watch(paths, watching, mappings.reload, telemetry))
+                        beside.push_async_callback(_end, chore)
                 if companion is not None:
                     await beside.enter_async_context(companion(config, clients, telemetry, assembly.functions))
                 return await assembly.daemon(mappings).run()
@@ -193,6 +209,13 @@ def _uuid(config: Config, name: str) -> str:
     """The UUID of a mapping; one of the API has no other name."""
     mapping = config.mappings.get(name)
     return name if mapping is None else str(uuid_of(name, mapping.event_source_arn))
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """End what runs beside the daemon; what it has failed with is told."""
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 async def _read(paths: Sequence[Path], environ: Mapping[str, str]) -> Loaded:

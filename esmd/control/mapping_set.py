@@ -193,9 +193,8 @@ class MappingSet:
         """See `Control.tag`."""
         async with self._changing:
             member = self._roster.of_api(name)
-            modified_at = member.modified_at
-            await self._keep(member, member.mapping.model_copy(update={"tags": dict(tags)}))
-            member.modified_at = modified_at  # tags are no settings
+            tagged = member.mapping.model_copy(update={"tags": dict(tags)})
+            await self._keep(member, tagged, modified_at=member.modified_at)  # tags are no settings
 
     # --- pauses
 
@@ -333,10 +332,11 @@ class MappingSet:
         if self._permit is not None:
             await self._permit(self._roster.config.model_copy(update={"mappings": {name: mapping}}))
 
-    async def _keep(self, member: Member, mapping: AnyMapping) -> None:
+    async def _keep(self, member: Member, mapping: AnyMapping, *, modified_at: float | None = None) -> None:
         """Store other settings of a mapping of the API."""
         before = member.mapping, member.modified_at
-        member.mapping, member.modified_at = mapping, self._wall()
+        member.mapping = mapping
+        member.modified_at = self._wall() if modified_at is None else modified_at
         try:
             await _stored(self._writable().keep(member.kept()))
         except ControlError:

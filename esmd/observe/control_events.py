@@ -53,6 +53,16 @@ class ConfigWatched(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigWatchFailed(Event):
+    """The configuration's files cannot be watched any more. `esmd reload` and SIGHUP still work."""
+
+    name: ClassVar[str] = "config.watch_failed"
+    level: ClassVar[Level] = "error"
+    error_type: str
+    error_message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MappingAdded(MappingEvent):
     """A mapping came while the daemon runs."""
 
