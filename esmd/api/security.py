@@ -5,6 +5,7 @@
 | `Host` is a name that is not ours                  | -                    | 403: a page that rebound its DNS    |
 | `Origin` is not the `Host`                         | -                    | 403: a page of somebody else        |
 | a token is configured, and not shown               | -                    | 401; but `/livez` and `/readyz`     |
+| ... as the password of a browser                   | -                    | taken for GET, refused for changes  |
 | a body above 1 MiB, above 7 MiB to invoke          | 413                  | 413                                 |
 | a body that takes longer than 20 seconds           | 408                  | 408                                 |
 
@@ -14,6 +15,7 @@ The Unix socket is guarded by its mode.
 from __future__ import annotations
 
 import asyncio
+import base64
 import hmac
 import ipaddress
 import re
@@ -67,7 +69,8 @@ class Guard:
             answer = refusal(
                 401, "Unauthorized", "a token is needed", hint="send Authorization: Bearer TOKEN (ESMD_API_TOKEN)"
             )
-            answer.headers["WWW-Authenticate"] = "Bearer"
+            # A browser asks its user, for the page alone: programs are to send what the hint says.
+            answer.headers["WWW-Authenticate"] = 'Basic realm="esmd"' if request.path == "/" else "Bearer"
             return answer
         return None
 
@@ -86,7 +89,19 @@ class Guard:
     def _shown(self, request: web.Request) -> bool:
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
         given = token.strip().encode("utf-8", "surrogateescape")
-        return kind.lower() == "bearer" and self._token is not None and hmac.compare_digest(given, self._token)
+        if kind.lower() == "basic" and request.method == "GET":
+            given = _password(given)
+        elif kind.lower() != "bearer":
+            return False
+        return self._token is not None and hmac.compare_digest(given, self._token)
+
+
+def _password(credentials: bytes) -> bytes:
+    """The password of what a browser sends; the user's name means nothing. Not for requests that change something."""
+    try:
+        return base64.b64decode(credentials, validate=True).partition(b":")[2]
+    except ValueError:
+        return b""
 
 
 def is_local(request: web.Request) -> bool:

@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-ROUTES = ("esmd.api.control_routes",)
+ROUTES = (
+    "esmd.api.control_routes",
+    "esmd.api.status_routes",
+    "esmd.api.metrics",
+    "esmd.api.page",
+)
 """Modules with a function `routes(parts)`."""
 
 MOST_CONNECTIONS = 64

@@ -7,6 +7,8 @@
 | `/livez`                | 200 as long as the event loop answers                                                          |
 | `/readyz`               | 200 once every mapping runs or has said why it cannot; until then, and while it drains, 503    |
 | `/readyz?strict=true`   | as that, and 503 while a mapping that is enabled cannot run                                    |
+
+The last two are answered without the token that others need; then `/readyz` does not say why.
 """
 
 from __future__ import annotations
@@ -17,17 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from esmd.api.security import is_local
 from esmd.status.model import to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from esmd.api.parts import ApiParts
-    from esmd.control.protocol import Entry
+    from esmd.api.parts import ApiParts, StatusSource
     from esmd.status.model import Snapshot
-
-STARTING = frozenset({"Creating", "Enabling"})
-"""States in which a mapping has not been tried yet."""
 
 
 def routes(parts: ApiParts) -> list[web.RouteDef]:
@@ -57,10 +56,9 @@ def routes(parts: ApiParts) -> list[web.RouteDef]:
 
     async def ready(request: web.Request) -> web.Response:
         strict = request.query.get("strict", "") in {"1", "true"}
-        reasons = unready(parts.control.entries(), strict=strict)
-        if getattr(parts.status, "draining", False):
-            reasons["daemon"] = "it is draining"
-        return answer({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
+        reasons = source_of(parts).unready(strict=strict)
+        told = {"reasons": reasons} if parts.config.api.token is None or is_local(request) else {}
+        return answer({"ready": not reasons, **told}, status=503 if reasons else 200)
 
     return [
         web.get("/esmd/v1/status", status),
@@ -76,30 +74,27 @@ async def snapshot_of(parts: ApiParts) -> Snapshot:
     Raises:
         web.HTTPServiceUnavailable: there is none.
     """
-    if parts.status is None:
-        raise refusal(web.HTTPServiceUnavailable, "Unavailable", "this daemon keeps no status", hint="")
     try:
         async with asyncio.timeout(_LONGEST):
-            snapshot: Snapshot = await parts.status.snapshot()
+            return await source_of(parts).snapshot()
     except TimeoutError:
         text = f"the daemon did not tell within {_LONGEST:g} s"
         raise refusal(web.HTTPServiceUnavailable, "Unavailable", text, hint="ask again") from None
-    return snapshot
+
+
+def source_of(parts: ApiParts) -> StatusSource:
+    """Who knows how the daemon is.
+
+    Raises:
+        web.HTTPServiceUnavailable: nobody does.
+    """
+    if parts.status is None:
+        raise refusal(web.HTTPServiceUnavailable, "Unavailable", "this daemon keeps no status", hint="")
+    return parts.status
 
 
 _LONGEST = 15.0
 """Seconds a snapshot may take; far more than it is meant to."""
-
-
-def unready(entries: Sequence[Entry], *, strict: bool) -> dict[str, str]:
-    """Why the daemon is not ready, by mapping; see the module's table."""
-    reasons = {}
-    for entry in entries:
-        if entry.state in STARTING and entry.trouble is None:
-            reasons[entry.name] = f"it is {entry.state}"
-        elif strict and entry.trouble is not None:
-            reasons[entry.name] = entry.trouble
-    return reasons
 
 
 def answer(value: Any, *, status: int = 200) -> web.Response:

@@ -13,10 +13,10 @@ from esmd.control.members import uuid_of
 from esmd.control.results import NOTHING_YET
 from esmd.status.merging import merged
 from esmd.status.model import DaemonStatus, MappingStatus, Pace, Rates, Snapshot, Totals
-from esmd.status.source import without_credentials
+from esmd.status.source import draining, without_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from esmd.config.schema import AnyMapping
@@ -32,6 +32,16 @@ class Asked(Protocol):
     @property
     def number(self) -> int:
         """Of the process, from 0."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """Its state, such as `starting` or `ready`."""
+        ...
+
+    @property
+    def unavailable(self) -> Mapping[str, bool]:
+        """The mappings that could not run when it became ready."""
         ...
 
     async def ask(self, method: str) -> Any:
@@ -62,10 +72,20 @@ class FleetStatus:
         self._process = process
         self._wall = wall
 
-    @property
-    def draining(self) -> bool:
-        """Whether the daemon is about to end."""
-        return self._process.draining()
+    def unready(self, *, strict: bool) -> dict[str, str]:
+        """What the daemon is not ready for, and why; nothing once every process has tried all of its mappings.
+
+        Args:
+            strict: a mapping that could not run when its processes became ready counts too.
+        """
+        reasons = {
+            f"process {member.number}": f"it is {member.state}"
+            for member in self._members
+            if member.state in {"waiting", "starting"}
+        }
+        if strict:
+            reasons |= {name: "it could not run" for member in self._members for name in member.unavailable}
+        return reasons | draining(self._process)
 
     async def snapshot(self) -> Snapshot:
         """All processes that answer in time, as one; the others are named as missing."""
@@ -94,7 +114,7 @@ class FleetStatus:
             region=about.region,
             processes=len(self._members),
             missing=missing,
-            draining=self.draining,
+            draining=self._process.draining(),
         )
 
 

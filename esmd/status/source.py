@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from esmd.supervisor import Runner
 
 
+STARTING = frozenset({"Creating", "Enabling"})
+"""States in which a mapping has not been tried yet."""
+
+
 @runtime_checkable
 class HasShards(Protocol):
     """A runner that reads shards."""
@@ -123,10 +127,19 @@ class StatusSource:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    @property
-    def draining(self) -> bool:
-        """Whether the daemon is about to end."""
-        return self._process.draining()
+    def unready(self, *, strict: bool) -> dict[str, str]:
+        """What the daemon is not ready for, by mapping, and why; nothing once every mapping has been tried.
+
+        Args:
+            strict: a mapping that cannot run counts too.
+        """
+        reasons = {}
+        for entry in self._seen.entries():
+            if entry.state in STARTING and entry.trouble is None:
+                reasons[entry.name] = f"it is {entry.state}"
+            elif strict and entry.trouble is not None:
+                reasons[entry.name] = entry.trouble
+        return reasons | draining(self._process)
 
     async def snapshot(self) -> Snapshot:
         """The daemon now. Takes no longer than queues are given to say what waits in them (`backlog.PATIENCE`)."""
@@ -226,6 +239,11 @@ class StatusSource:
                 retry_at=None if blocked.retry_in_s is None else at + blocked.retry_in_s,
             ),
         )
+
+
+def draining(process: Process) -> dict[str, str]:
+    """Why a daemon that is about to end is not ready."""
+    return {"daemon": "it is draining"} if process.draining() else {}
 
 
 def _shards(runner: object) -> Sequence[ShardView]:

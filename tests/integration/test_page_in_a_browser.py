@@ -17,7 +17,7 @@ from aiohttp.test_utils import TestServer
 
 from esmd.api import page
 
-from support.status_lab import HOSTILE, FakeControl, FixedStatus, snapshot
+from support.status_lab import HOSTILE, FixedStatus, snapshot
 
 pytestmark = pytest.mark.server
 
@@ -28,7 +28,7 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: ap
 @asynccontextmanager
 async def served(value):
     app = web.Application()
-    app.add_routes(page.routes(SimpleNamespace(control=FakeControl([]), status=FixedStatus(value))))
+    app.add_routes(page.routes(SimpleNamespace(status=FixedStatus(value))))
     async with TestServer(app, host="127.0.0.1") as server:
         yield str(server.make_url("/?refresh=off"))
 

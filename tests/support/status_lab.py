@@ -113,15 +113,20 @@ class FixedStatus:
     """A source of one snapshot."""
 
     value: Snapshot
-    draining: bool = False
+    reasons: dict[str, str] = field(default_factory=dict)
+    strict_reasons: dict[str, str] = field(default_factory=dict)
+
+    def unready(self, *, strict: bool) -> dict[str, str]:
+        return self.reasons | (self.strict_reasons if strict else {})
 
     async def snapshot(self) -> Snapshot:
         return self.value
 
 
 @asynccontextmanager
-async def api(*, control=None, status=None):
-    parts = SimpleNamespace(control=control or FakeControl([]), status=status or FixedStatus(snapshot()))
+async def api(*, status=None, token=None):
+    config = SimpleNamespace(api=SimpleNamespace(token=token))
+    parts = SimpleNamespace(status=status or FixedStatus(snapshot()), config=config)
     app = web.Application()
     for module in (status_routes, metrics, page):
         app.add_routes(module.routes(parts))
@@ -315,14 +320,12 @@ def serving(folder: Path, *answers: Snapshot) -> Iterator[str]:
     stop, ready = threading.Event(), threading.Event()
 
     class Each:
-        draining = False
-
         async def snapshot(self) -> Snapshot:
             return left.pop(0) if len(left) > 1 else left[0]
 
     async def serve() -> None:
         app = web.Application()
-        app.add_routes(status_routes.routes(SimpleNamespace(control=FakeControl([]), status=Each())))
+        app.add_routes(status_routes.routes(SimpleNamespace(status=Each())))
         runner = web.AppRunner(app)
         await runner.setup()
         await web.UnixSite(runner, path).start()

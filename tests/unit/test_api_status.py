@@ -12,7 +12,7 @@ from esmd.api import metrics
 from esmd.observe import metric_names
 from esmd.status.model import Totals
 
-from support.status_lab import FakeControl, FixedStatus, api, entry, snapshot
+from support.status_lab import FixedStatus, api, snapshot
 
 
 async def test_the_whole_status_is_json_that_nobody_keeps():
@@ -51,26 +51,28 @@ async def test_alive_is_whoever_answers():
 
 
 @pytest.mark.parametrize(
-    ("mappings", "strict", "draining", "reasons"),
-    [
-        ([], False, False, {}),
-        ([entry("a")], False, False, {}),
-        ([entry("a"), entry("b", state="Enabling")], False, False, {"b": "it is Enabling"}),
-        ([entry("a", state="Creating")], False, False, {"a": "it is Creating"}),
-        ([entry("a", state="Enabling", trouble="no queue")], False, False, {}),
-        ([entry("a", trouble="no queue")], False, False, {}),
-        ([entry("a", trouble="no queue")], True, False, {"a": "no queue"}),
-        ([entry("a", state="Disabled")], True, False, {}),
-        ([entry("a", state="Updating")], True, False, {}),
-        ([entry("a")], False, True, {"daemon": "it is draining"}),
-    ],
+    ("query", "reasons"), [("", {"a": "it is Enabling"}), ("?strict=true", {"a": "it is Enabling", "b": "no queue"})]
 )
-async def test_ready_is_a_daemon_whose_mappings_have_all_been_tried(mappings, strict, draining, reasons):
-    status = FixedStatus(snapshot(), draining=draining)
-    async with api(control=FakeControl(mappings), status=status) as client:
-        answer = await client.get("/readyz", params={"strict": "true"} if strict else {})
-        assert answer.status == (503 if reasons else 200)
-        assert await answer.json() == {"ready": not reasons, "reasons": reasons}
+async def test_not_ready_says_why(query, reasons):
+    status = FixedStatus(snapshot(), {"a": "it is Enabling"}, {"b": "no queue"})
+    async with api(status=status) as client:
+        answer = await client.get(f"/readyz{query}")
+        assert answer.status == 503
+        assert await answer.json() == {"ready": False, "reasons": reasons}
+
+
+async def test_ready():
+    async with api() as client:
+        answer = await client.get("/readyz")
+        assert answer.status == 200
+        assert await answer.json() == {"ready": True, "reasons": {}}
+
+
+async def test_where_a_token_is_needed_a_probe_without_one_is_told_yes_or_no_alone():
+    async with api(status=FixedStatus(snapshot(), {"a": "it is Enabling"}), token="secret") as client:
+        answer = await client.get("/readyz")
+        assert answer.status == 503
+        assert await answer.json() == {"ready": False}
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,8 @@ class FakeMember:
     number: int
     answer: Any = None
     hangs: bool = False
+    state: str = "ready"
+    unavailable: Any = ()
 
     async def ask(self, method: str) -> Any:
         assert method == "status"
@@ -134,3 +136,18 @@ async def test_a_daemon_whose_processes_start_has_mappings_already(tmp_path):
     value = await FleetStatus([FakeMember(0)], chosen=chosen(tmp_path), process=process()).snapshot()
     assert [(m.name, m.state) for m in value.mappings] == [("orders", "Enabling"), ("later", "Disabled")]
     assert value.daemon.missing == (0,)
+
+
+@pytest.mark.parametrize(
+    ("members", "strict", "draining", "reasons"),
+    [
+        ([FakeMember(0), FakeMember(1)], False, False, {}),
+        ([FakeMember(0), FakeMember(1, state="starting")], False, False, {"process 1": "it is starting"}),
+        ([FakeMember(0, unavailable={"orders": True})], False, False, {}),
+        ([FakeMember(0, unavailable={"orders": True})], True, False, {"orders": "it could not run"}),
+        ([FakeMember(0, state="draining")], False, True, {"daemon": "it is draining"}),
+    ],
+)
+async def test_ready_is_a_daemon_whose_processes_are(members, strict, draining, reasons):
+    source = FleetStatus(members, chosen=[], process=process(draining=draining))
+    assert source.unready(strict=strict) == reasons

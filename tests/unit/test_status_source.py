@@ -169,3 +169,22 @@ async def test_a_snapshot_is_json_with_null_for_what_is_not_known():
     assert value["mappings"][0]["reason"] == "no queue"
     assert value["mappings"][0]["backlog"] is None
     assert value["daemon"]["uptime_s"] == 3725.0
+
+
+@pytest.mark.parametrize(
+    ("mappings", "strict", "draining", "reasons"),
+    [
+        ([], False, False, {}),
+        ([entry("a")], False, False, {}),
+        ([entry("a"), entry("b", state="Enabling")], False, False, {"b": "it is Enabling"}),
+        ([entry("a", state="Creating")], False, False, {"a": "it is Creating"}),
+        ([entry("a", state="Enabling", trouble="no queue")], False, False, {}),
+        ([entry("a", trouble="no queue")], False, False, {}),
+        ([entry("a", trouble="no queue")], True, False, {"a": "no queue"}),
+        ([entry("a", state="Disabled")], True, False, {}),
+        ([entry("a", state="Updating")], True, False, {}),
+        ([entry("a")], False, True, {"daemon": "it is draining"}),
+    ],
+)
+async def test_ready_is_a_daemon_whose_mappings_have_all_been_tried(mappings, strict, draining, reasons):
+    assert source_of(FakeControl(mappings), draining=draining).unready(strict=strict) == reasons
