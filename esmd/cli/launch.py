@@ -159,9 +159,10 @@ async def launch(
         async with make_clients(config.aws, environ) as clients, _state(config, options, state, telemetry) as store:
             await refuse_remote(config, clients, allow_remote=allow_remote, environ=environ)
             if processes > 1:
-                from esmd.processes.fleet import Fleet  # noqa: PLC0415 - needed here only
+                from esmd.processes.control import FleetControl  # noqa: PLC0415 - needed here only
+                from esmd.processes.fleet import Fleet  # noqa: PLC0415
 
-                return await Fleet(
+                fleet = Fleet(
                     config,
                     options=options,
                     process=process,
@@ -170,7 +171,10 @@ async def launch(
                     store=store,
                     telemetry=telemetry,
                     shutdown=shutdown,
-                ).run()
+                )
+                parts = ApiParts(control=FleetControl(config), status=fleet.status, telemetry=telemetry, config=config)
+                async with _api(parts, environ):
+                    return await fleet.run()
             assembly = Assembly(
                 config,
                 options=options,
@@ -193,8 +197,7 @@ async def launch(
                     status = StatusSource(mappings, process=process, statistics=statistics, history=history)
                     await beside.enter_async_context(status.running())
                     parts = ApiParts(control=mappings, status=status, telemetry=telemetry, config=config)
-                    path = socket_of(config, environ)
-                    await beside.enter_async_context(Listening(parts, path=path, listen=config.api.listen))
+                    await beside.enter_async_context(_api(parts, environ))
                 if paths is not None:
                     beside.enter_context(on_hangup(mappings.reload, telemetry=telemetry, shutdown=shutdown))
                     if watching is not None:
@@ -203,6 +206,14 @@ async def launch(
                 if companion is not None:
                     await beside.enter_async_context(companion(config, clients, telemetry, assembly.functions))
                 return await assembly.daemon(mappings).run()
+
+
+def _api(parts: ApiParts, environ: Mapping[str, str]) -> AbstractAsyncContextManager[None]:
+    """The API, served while inside; or nothing, where the configuration says so."""
+    settings = parts.config.api
+    if not settings.enabled:
+        return contextlib.nullcontext()
+    return Listening(parts, path=socket_of(parts.config, environ), listen=settings.listen)
 
 
 def _uuid(config: Config, name: str) -> str:
