@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -23,6 +23,7 @@ from esmd.config.schema import StreamMapping
 from esmd.control.members import uuid_of
 from esmd.control.protocol import InvalidError
 from esmd.control.results import LastResults
+from esmd.control.several import SeveralProcesses
 from esmd.control.triggers import on_hangup, watch
 from esmd.functions import place_of
 from esmd.loop import LoopError, loop_factory, settle_garbage
@@ -159,22 +160,26 @@ async def launch(
         async with make_clients(config.aws, environ) as clients, _state(config, options, state, telemetry) as store:
             await refuse_remote(config, clients, allow_remote=allow_remote, environ=environ)
             if processes > 1:
-                from esmd.processes.control import FleetControl  # noqa: PLC0415 - needed here only
-                from esmd.processes.fleet import Fleet  # noqa: PLC0415
+                from esmd.processes.fleet import Fleet  # noqa: PLC0415 - needed here only
 
+                several = await SeveralProcesses.begin(
+                    config, only=options.only, registry=store, telemetry=telemetry, wall=time.time
+                )
                 fleet = Fleet(
-                    config,
-                    options=options,
+                    several.work,
+                    options=replace(options, only=frozenset()),  # what counts has been chosen
                     process=process,
                     processes=processes,
                     level=log.level,
                     store=store,
                     telemetry=telemetry,
                     shutdown=shutdown,
+                    paused=several.paused,
                 )
-                parts = ApiParts(control=FleetControl(config), status=fleet.status, telemetry=telemetry, config=config)
-                async with _api(parts, environ):
-                    return await fleet.run()
+                parts = ApiParts(control=several, status=fleet.status, telemetry=telemetry, config=config)
+                async with _served(parts, environ):
+                    with on_hangup(several.reload, telemetry=telemetry, shutdown=shutdown):
+                        return await fleet.run()
             assembly = Assembly(
                 config,
                 options=options,
@@ -197,7 +202,7 @@ async def launch(
                     status = StatusSource(mappings, process=process, statistics=statistics, history=history)
                     await beside.enter_async_context(status.running())
                     parts = ApiParts(control=mappings, status=status, telemetry=telemetry, config=config)
-                    await beside.enter_async_context(_api(parts, environ))
+                    await beside.enter_async_context(_served(parts, environ))
                 if paths is not None:
                     beside.enter_context(on_hangup(mappings.reload, telemetry=telemetry, shutdown=shutdown))
                     if watching is not None:
@@ -208,8 +213,8 @@ async def launch(
                 return await assembly.daemon(mappings).run()
 
 
-def _api(parts: ApiParts, environ: Mapping[str, str]) -> AbstractAsyncContextManager[None]:
-    """The API, served while inside; or nothing, where the configuration says so."""
+def _served(parts: ApiParts, environ: Mapping[str, str]) -> AbstractAsyncContextManager[None]:
+    """The API, for as long as the daemon lives; nothing, where the configuration wants none."""
     settings = parts.config.api
     if not settings.enabled:
         return contextlib.nullcontext()

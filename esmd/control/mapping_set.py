@@ -161,6 +161,8 @@ class MappingSet:
         mapping = mapping.model_copy(update={"name": name, "tags": dict(tags)})
         async with self._changing:
             registry = self._writable()
+            if (other := self._roster.find(name)) is not None:
+                raise ConflictError(f"the mapping {name} exists", twin=self._roster.entry(other))
             await self._check(mapping, name)
             now = self._wall()
             member = Member(name=name, uuid=uuid, mapping=mapping, origin="api", created_at=now, modified_at=now)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from esmd.assembly import RunOptions
     from esmd.config.schema import Config
+    from esmd.observe.mapping_events import DisabledBecause
     from esmd.observe.telemetry import Telemetry
     from esmd.processes.messages import Request
     from esmd.shutdown import Shutdown
@@ -87,6 +88,7 @@ class Fleet:
         store: of the daemon; None where no mapping needs one.
         telemetry: where events go.
         shutdown: the process's wish to stop.
+        paused: names of the mappings that are disabled since somebody paused them.
     """
 
     def __init__(
@@ -100,7 +102,9 @@ class Fleet:
         store: DaemonStore | None,
         telemetry: Telemetry,
         shutdown: Shutdown,
+        paused: frozenset[str] = frozenset(),
     ) -> None:
+        self._paused = paused
         self._about = process.about
         self._options = options.daemon
         self._telemetry = telemetry
@@ -126,7 +130,7 @@ class Fleet:
             )
             for number, part in enumerate(parts)
         ]
-        self.status = FleetStatus(self._members, chosen=chosen, process=process)
+        self.status = FleetStatus(self._members, chosen=chosen, paused=paused, process=process)
         """How all of it is just now."""
         readers = {
             mapping.name: [number for number, part in enumerate(parts) if mapping.name in part.mappings]
@@ -144,7 +148,8 @@ class Fleet:
             )
         )
         for mapping in self._disabled:
-            self._telemetry.emit(MappingDisabled(mapping=mapping.name, reason="configuration"))
+            reason: DisabledBecause = "paused" if mapping.name in self._paused else "configuration"
+            self._telemetry.emit(MappingDisabled(mapping=mapping.name, reason=reason))
         self._desk.expect(member.number for member in self._members)
         running = [self._loop.create_task(m.run(), name=f"process {m.number}") for m in self._members]
         watching = [self._loop.create_task(self._report())]

@@ -16,7 +16,7 @@ from esmd.status.model import DaemonStatus, MappingStatus, Pace, Rates, Snapshot
 from esmd.status.source import draining, without_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from typing import Any
 
     from esmd.config.schema import AnyMapping
@@ -55,6 +55,7 @@ class FleetStatus:
     Args:
         members: the processes.
         chosen: the mappings of all of them, in the order in which they are shown, disabled ones included.
+        paused: names of those that somebody paused.
         process: about the daemon as a whole.
         wall: epoch seconds.
     """
@@ -64,11 +65,13 @@ class FleetStatus:
         members: Sequence[Asked],
         *,
         chosen: Sequence[AnyMapping],
+        paused: Collection[str] = (),
         process: Process,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._members = members
         self._chosen = chosen
+        self._paused = paused
         self._process = process
         self._wall = wall
 
@@ -100,7 +103,9 @@ class FleetStatus:
         at = self._wall()
         whole = merged(self._daemon(at, missing), known, at=at)
         found = {mapping.name: mapping for mapping in whole.mappings}
-        return replace(whole, mappings=tuple(found.get(m.name) or unheard(m) for m in self._chosen))
+        return replace(
+            whole, mappings=tuple(found.get(m.name) or unheard(m, paused=m.name in self._paused) for m in self._chosen)
+        )
 
     def _daemon(self, at: float, missing: tuple[int, ...]) -> DaemonStatus:
         about = self._process.about
@@ -118,7 +123,7 @@ class FleetStatus:
         )
 
 
-def unheard(mapping: AnyMapping) -> MappingStatus:
+def unheard(mapping: AnyMapping, *, paused: bool) -> MappingStatus:
     """A mapping of which no process tells: it is disabled, or none of them has started it yet."""
     return MappingStatus(
         name=mapping.name,
@@ -129,7 +134,7 @@ def unheard(mapping: AnyMapping) -> MappingStatus:
         origin="file",
         file=None,
         state="Enabling" if mapping.enabled else "Disabled",
-        paused=False,
+        paused=paused,
         reason=None,
         last_result=NOTHING_YET,
         last_error=None,
