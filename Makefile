@@ -109,6 +109,7 @@ localstack: ## Install real LocalStack for the tests (needs Python 3.13)
 generated: $(READY) ## Write again what is made from the code: schema, tables of the docs
 	@$(BIN)/python -m esmd.config.reference
 	@$(BIN)/python -m esmd.observe.catalogue
+	@$(BIN)/python -m esmd.observe.metric_names
 	@PYTHONPATH=tests $(BIN)/python -m support.failure_page
 
 .PHONY: lock

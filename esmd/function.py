@@ -46,6 +46,16 @@ class Beginner(Protocol):
         ...
 
 
+@runtime_checkable
+class HasEnvironments(Protocol):
+    """An invoker that runs the handler in processes of its own."""
+
+    @property
+    def environments(self) -> int:
+        """How many there are, those that load or are about to leave included."""
+        ...
+
+
 @dataclass(slots=True)
 class FunctionCounts:
     """What a function did in one period; durations in milliseconds, of invocations that ran."""
@@ -56,6 +66,17 @@ class FunctionCounts:
     duration_sum: float = 0.0
     duration_max: float = 0.0
     concurrency_max: int = 0
+
+    def added(self, other: FunctionCounts) -> FunctionCounts:
+        """Both periods as one."""
+        return FunctionCounts(
+            invocations=self.invocations + other.invocations,
+            errors=self.errors + other.errors,
+            throttles=self.throttles + other.throttles,
+            duration_sum=self.duration_sum + other.duration_sum,
+            duration_max=max(self.duration_max, other.duration_max),
+            concurrency_max=max(self.concurrency_max, other.concurrency_max),
+        )
 
 
 class Function:
@@ -86,6 +107,7 @@ class Function:
         self._starting = asyncio.Lock()
         self._counts = FunctionCounts()
         self._beginner = invoker if isinstance(invoker, Beginner) else None
+        self._taken = FunctionCounts()
         invoker.on_freed(self._hand_on)
 
     @property
@@ -97,6 +119,11 @@ class Function:
     def busy(self) -> int:
         """Places taken."""
         return self._busy
+
+    @property
+    def environments(self) -> int | None:
+        """Execution environments that there are; None for a form of function that has none of its own."""
+        return self._invoker.environments if isinstance(self._invoker, HasEnvironments) else None
 
     @property
     def room(self) -> int:
@@ -259,7 +286,12 @@ class Function:
     def take_counts(self) -> FunctionCounts:
         """What happened since the last call."""
         counts, self._counts = self._counts, FunctionCounts(concurrency_max=self._busy)
+        self._taken = self._taken.added(counts)
         return counts
+
+    def total_counts(self) -> FunctionCounts:
+        """What happened since the beginning."""
+        return self._taken.added(self._counts)
 
     def _take(self) -> None:
         self._busy += 1

@@ -26,6 +26,13 @@ ALL_MEMBERS = {"MessageSystemAttributeNames": ["All"], "MessageAttributeNames": 
 _IDS = tuple(str(n) for n in range(MAX_RECEIVE))
 """Names of the entries of a batch request."""
 
+_DEPTH = (
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+)
+"""The attributes of a queue that say how many messages it holds."""
+
 MAX_VISIBILITY = 43_200
 """Longest visibility timeout, in seconds (12 hours)."""
 
@@ -45,6 +52,21 @@ class Queue:
     visibility_timeout: int
     max_receive_count: int | None
     dead_letter_arn: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Depth:
+    """About how many messages a queue holds: the service counts roughly.
+
+    Attributes:
+        visible: that could be received now.
+        not_visible: received, and not deleted.
+        delayed: not to be received yet.
+    """
+
+    visible: int
+    not_visible: int
+    delayed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +99,10 @@ class SqsApi(Protocol):
 
     async def change_visibility(self, queue: Queue, timeouts: Mapping[str, int]) -> list[EntryFailure]:
         """Set the time until up to 10 messages (by handle) are visible again, in seconds from now."""
+        ...
+
+    async def depth(self, queue: Queue) -> Depth:
+        """About how many messages the queue holds."""
         ...
 
 
@@ -114,6 +140,15 @@ class BotoSqs:
             max_receive_count=redrive[0],
             dead_letter_arn=redrive[1],
         )
+
+    async def depth(self, queue: Queue) -> Depth:
+        """See `SqsApi.depth`."""
+        try:
+            answer = await self._client.get_queue_attributes(QueueUrl=queue.url, AttributeNames=list(_DEPTH))
+            counts = [int(answer["Attributes"][name]) for name in _DEPTH]
+        except Exception as error:
+            raise SourceError(classify(error)) from error
+        return Depth(visible=counts[0], not_visible=counts[1], delayed=counts[2])
 
     async def receive(
         self, queue: Queue, *, most: int, wait: int, visibility_timeout: int | None

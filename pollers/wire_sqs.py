@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from esmd.pollers.localstack import LocalStackClients
-    from esmd.pollers.sqs import EntryFailure, Queue
+    from esmd.pollers.sqs import Depth, EntryFailure, Queue
     from esmd.pollers.wire_clients import Lane, WireClients
 
 RECEIVE = Target("AmazonSQS.ReceiveMessage", "1.0", repeatable=False, polls=True, query_mode=True)
@@ -51,6 +51,10 @@ class WireSqs:
         self._lane = await self._wires.lane(client, "receive_message", QueueUrl=queue.url)
         self._receives.clear()
         return queue
+
+    async def depth(self, queue: Queue) -> Depth:
+        """See `SqsApi.depth`."""
+        return await self._boto.depth(queue)
 
     async def receive(
         self, queue: Queue, *, most: int, wait: int, visibility_timeout: int | None

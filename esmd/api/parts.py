@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from esmd.config.schema import Config
     from esmd.control.protocol import Control
     from esmd.observe.telemetry import Telemetry
+    from esmd.status.model import Snapshot
 
 
 class StatusSource(Protocol):
     """Knows how everything is just now."""
 
-    async def snapshot(self) -> Any:
+    async def snapshot(self) -> Snapshot:
         """The whole of it, as one frozen value."""
+        ...
+
+    def unready(self, *, strict: bool) -> dict[str, str]:
+        """What the daemon is not ready for, and why; nothing once every mapping runs or has said why it cannot.
+
+        Args:
+            strict: a mapping that cannot run counts too.
+        """
         ...
 
 

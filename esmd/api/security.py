@@ -6,6 +6,7 @@
 | `Origin` is not the `Host`                         | -                    | 403: a page of somebody else        |
 | a token is configured, and not shown               | -                    | 401; but `/livez` and `/readyz`     |
 | ... nor is the request signed with it (SigV4)      | -                    | 403 or 400, in AWS's words          |
+| ... as the password of a browser                   | -                    | taken for GET, refused for changes  |
 | a body above 1 MiB, above 7 MiB to invoke          | 413                  | 413                                 |
 | a body that takes longer than 20 seconds           | 408                  | 408                                 |
 | a body that is not encoded as its headers say      | 400                  | 400                                 |
@@ -16,6 +17,7 @@ The Unix socket is guarded by its mode. AWS's tools sign their requests: with th
 from __future__ import annotations
 
 import asyncio
+import base64
 import hmac
 import ipaddress
 import re
@@ -74,7 +76,8 @@ class Guard:
             answer = refusal(
                 401, "Unauthorized", "a token is needed", hint="send Authorization: Bearer TOKEN (ESMD_API_TOKEN)"
             )
-            answer.headers["WWW-Authenticate"] = "Bearer"
+            # A browser asks its user, for the page alone: programs are to send what the hint says.
+            answer.headers["WWW-Authenticate"] = 'Basic realm="esmd"' if request.path == "/" else "Bearer"
             return answer
         return None
 
@@ -110,7 +113,19 @@ class Guard:
     def _shown(self, request: web.Request) -> bool:
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
         given = token.strip().encode("utf-8", "surrogateescape")
-        return kind.lower() == "bearer" and self._token is not None and hmac.compare_digest(given, self._token)
+        if kind.lower() == "basic" and request.method == "GET":
+            given = _password(given)
+        elif kind.lower() != "bearer":
+            return False
+        return self._token is not None and hmac.compare_digest(given, self._token)
+
+
+def _password(credentials: bytes) -> bytes:
+    """The password of what a browser sends; the user's name means nothing. Not for requests that change something."""
+    try:
+        return base64.b64decode(credentials, validate=True).partition(b":")[2]
+    except ValueError:
+        return b""
 
 
 def _is_signed(request: web.Request) -> bool:

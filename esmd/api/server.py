@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-ROUTES = ("esmd.api.control_routes", "esmd.api.lambda_api.routes")
+ROUTES = (
+    "esmd.api.control_routes",
+    "esmd.api.lambda_api.routes",
+    "esmd.api.status_routes",
+    "esmd.api.metrics",
+    "esmd.api.page",
+)
 """Modules with a function `routes(parts)`."""
 
 MOST_CONNECTIONS = 64

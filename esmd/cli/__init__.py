@@ -11,6 +11,8 @@ from esmd import __version__
 _COMMANDS = {
     "run": "Run the daemon on a configuration.",
     "dev": "Run the daemon with an AWS of its own, for development.",
+    "status": "Show what a running daemon does.",
+    "top": "Watch a running daemon, as top watches a system.",
     "pause": "Stop polling for mappings, and let what is under way end.",
     "resume": "Poll again for mappings that were paused.",
     "reload": "Have the daemon load its configuration anew.",

@@ -20,6 +20,7 @@ from esmd.cli.remote import RemoteRefused, endpoint_found, refuse_remote_functio
 from esmd.config import aws
 from esmd.config.loader import load
 from esmd.config.schema import StreamMapping
+from esmd.control.members import uuid_of
 from esmd.control.protocol import InvalidError
 from esmd.control.results import LastResults
 from esmd.control.several import SeveralProcesses
@@ -29,12 +30,16 @@ from esmd.loop import LoopError, loop_factory, settle_garbage
 from esmd.observe import logging
 from esmd.observe.control_events import RegistryUnavailable
 from esmd.observe.daemon_events import ConfigWarning
+from esmd.observe.emf import EmbeddedMetrics
 from esmd.observe.statistics import Statistics
 from esmd.observe.telemetry import Broadcast
 from esmd.shutdown import Shutdown
 from esmd.state.errors import StateError
 from esmd.state.lazy import LazyStateStore
 from esmd.state.sqlite import default_path
+from esmd.status.heard import hearing
+from esmd.status.history import History
+from esmd.status.source import Process, StatusSource
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
@@ -45,7 +50,6 @@ if TYPE_CHECKING:
     from esmd.config.loader import Loaded
     from esmd.config.report import Diagnostic
     from esmd.config.schema import Config
-    from esmd.control.protocol import Control
     from esmd.control.triggers import Changes
     from esmd.function import Function
     from esmd.observe.telemetry import Telemetry
@@ -59,10 +63,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogOptions:
-    """How lines are written."""
+    """How lines are written; `emf` adds CloudWatch's metrics to those with statistics, and wants JSON."""
 
     log_format: logging.Format
     level: str
+    emf: bool = False
 
 
 def check_names(config: Config, only: frozenset[str]) -> None:
@@ -134,8 +139,10 @@ async def launch(
         paths: what the configuration was read from, and is read from again; None where it cannot be.
         watching: tells when the files may have changed; None where nobody watches them.
     """
-    statistics, results = Statistics(), LastResults()
-    telemetry = Broadcast(logging.configure(log_format=log.log_format, level=log.level), statistics.sink, results.sink)
+    statistics, results, history = Statistics(), LastResults(), History()
+    metrics = EmbeddedMetrics() if log.emf else None
+    write = logging.configure(log_format=log.log_format, level=log.level, beside=metrics)
+    telemetry = Broadcast(write, statistics.sink, results.sink, history.sink)
     for warning in warnings:
         telemetry.emit(
             ConfigWarning(
@@ -146,7 +153,10 @@ async def launch(
             )
         )
     shutdown = Shutdown()
-    with shutdown.signals():
+    process = Process(about=about(config, environ), started_at=time.time(), draining=shutdown.drain.is_set)
+    if metrics is not None:
+        metrics.uuid_of = partial(_uuid, config)
+    with shutdown.signals(), hearing(history):
         async with make_clients(config.aws, environ) as clients, _state(config, options, state, telemetry) as store:
             await refuse_remote(config, clients, allow_remote=allow_remote, environ=environ)
             if processes > 1:
@@ -155,19 +165,21 @@ async def launch(
                 several = await SeveralProcesses.begin(
                     config, only=options.only, registry=store, telemetry=telemetry, wall=time.time
                 )
-                async with _served(several, config=config, telemetry=telemetry, environ=environ):
+                fleet = Fleet(
+                    several.work,
+                    options=replace(options, only=frozenset()),  # what counts has been chosen
+                    process=process,
+                    processes=processes,
+                    level=log.level,
+                    store=store,
+                    telemetry=telemetry,
+                    shutdown=shutdown,
+                    paused=several.paused,
+                )
+                parts = ApiParts(control=several, status=fleet.status, telemetry=telemetry, config=config)
+                async with _served(parts, environ):
                     with on_hangup(several.reload, telemetry=telemetry, shutdown=shutdown):
-                        return await Fleet(
-                            several.work,
-                            options=replace(options, only=frozenset()),  # what counts has been chosen
-                            about=about(config, environ),
-                            processes=processes,
-                            level=log.level,
-                            store=store,
-                            telemetry=telemetry,
-                            shutdown=shutdown,
-                            paused=several.paused,
-                        ).run()
+                        return await fleet.run()
             assembly = Assembly(
                 config,
                 options=options,
@@ -186,7 +198,11 @@ async def launch(
             )
             await mappings.begin()
             async with contextlib.AsyncExitStack() as beside:
-                await beside.enter_async_context(_served(mappings, config=config, telemetry=telemetry, environ=environ))
+                if config.api.enabled:
+                    status = StatusSource(mappings, process=process, statistics=statistics, history=history)
+                    await beside.enter_async_context(status.running())
+                    parts = ApiParts(control=mappings, status=status, telemetry=telemetry, config=config)
+                    await beside.enter_async_context(_served(parts, environ))
                 if paths is not None:
                     beside.enter_context(on_hangup(mappings.reload, telemetry=telemetry, shutdown=shutdown))
                     if watching is not None:
@@ -197,14 +213,18 @@ async def launch(
                 return await assembly.daemon(mappings).run()
 
 
-def _served(
-    control: Control, *, config: Config, telemetry: Telemetry, environ: Mapping[str, str]
-) -> AbstractAsyncContextManager[None]:
+def _served(parts: ApiParts, environ: Mapping[str, str]) -> AbstractAsyncContextManager[None]:
     """The API, for as long as the daemon lives; nothing, where the configuration wants none."""
-    if not config.api.enabled:
+    settings = parts.config.api
+    if not settings.enabled:
         return contextlib.nullcontext()
-    parts = ApiParts(control=control, status=None, telemetry=telemetry, config=config)
-    return Listening(parts, path=socket_of(config, environ), listen=config.api.listen)
+    return Listening(parts, path=socket_of(parts.config, environ), listen=settings.listen)
+
+
+def _uuid(config: Config, name: str) -> str:
+    """The UUID of a mapping; one of the API has no other name."""
+    mapping = config.mappings.get(name)
+    return name if mapping is None else str(uuid_of(name, mapping.event_source_arn))
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -61,6 +61,12 @@ def usable_cores() -> int:
     "stream and every limit on concurrency are divided among them. One is enough unless it keeps a core busy.",
 )
 @click.option(
+    "--emf",
+    is_flag=True,
+    envvar="ESMD_EMF",
+    help="Add CloudWatch's Embedded Metric Format to mapping.stats and function.stats; the log is JSON then.",
+)
+@click.option(
     "--allow-remote", is_flag=True, help="Allow an endpoint that is not local, such as AWS itself (aws.allow_remote)."
 )
 @click.option(
@@ -83,6 +89,7 @@ def command(
     fail_fast: bool,
     processes: int,
     allow_remote: bool,
+    emf: bool,
     watched: bool,
 ) -> None:
     """Run the mappings of CONFIG until it is told to stop.
@@ -100,6 +107,8 @@ def command(
       esmd run --processes auto       # use every core
       esmd run --allow-remote         # poll AWS itself
     """  # noqa: D301 - click reads the character of \b, not its escape
+    if emf and log_format == "console":
+        raise click.BadParameter("the metrics need JSON lines: leave --log-format console out", param_hint="--emf")
     warnings: list[Diagnostic] = []
     config = load_configuration(paths, warnings=warnings)
     from esmd.assembly import RunOptions  # noqa: PLC0415 - brings botocore, which a bad configuration need not wait for
@@ -117,7 +126,7 @@ def command(
         launch(
             config,
             options,
-            log=LogOptions(log_format=log_format, level=log_level),
+            log=LogOptions(log_format="json" if emf else log_format, level=log_level, emf=emf),
             allow_remote=allow_remote,
             environ=os.environ,
             warnings=warnings,

@@ -100,6 +100,11 @@ class EnvironmentPool(Generic[S]):
         """Places taken now: invocations, also those that wait for their environment."""
         return self._running
 
+    @property
+    def environments(self) -> int:
+        """How many there are, those that load or are about to leave included."""
+        return len(self._members)
+
     def on_freed(self, listener: Callable[[], None]) -> None:
         """Do nothing: every place belongs to an invocation, and is free again when that returns."""
 

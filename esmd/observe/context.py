@@ -67,6 +67,11 @@ def forget_request(request_id: str) -> None:
     _requests.pop(request_id, None)
 
 
+def bound() -> Mapping[str, str]:
+    """What is bound in this task, or thread."""
+    return _bound.get()
+
+
 def context_of(request_id: str | None) -> Mapping[str, str]:
     """What is known of a request now; empty after it ended."""
     return _requests.get(request_id, _NOTHING) if request_id is not None else _NOTHING

@@ -31,13 +31,20 @@ _KEYS: dict[type[Event], tuple[str, ...]] = {}
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
-def configure(*, log_format: Format, level: str, stream: TextIO | None = None) -> Callable[[Event], None]:
+def configure(
+    *,
+    log_format: Format,
+    level: str,
+    stream: TextIO | None = None,
+    beside: Callable[[Event], Mapping[str, Any]] | None = None,
+) -> Callable[[Event], None]:
     """Set logging up for the process; returns the sink that turns an event into a line.
 
     Args:
         log_format: `auto` is `console` on a terminal and `json` elsewhere.
         level: the least level that is written: debug, info, warning or error. Libraries are held at warning or above.
         stream: where lines go, by default stderr.
+        beside: members that an event's line has beside its own.
     """
     stream = stream or sys.stderr
     console = log_format == "console" or (log_format == "auto" and stream.isatty())
@@ -67,7 +74,8 @@ def configure(*, log_format: Format, level: str, stream: TextIO | None = None) -
             context = context_of(getattr(event, "request_id", None))
             # A stream that takes no more (a closed pipe, a full disk) must not end a batch: there is nowhere to say so.
             with contextlib.suppress(OSError):
-                logger.log(number, event.name, **{**context, **fields_of(event)})
+                more = {} if beside is None else beside(event)
+                logger.log(number, event.name, **{**context, **fields_of(event), **more})
 
     return sink
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from esmd.observe import mapping_events as seen
@@ -32,17 +32,29 @@ class Counts:
     iterator_age_max: float | None = None
     processed_age_max: float | None = None
 
+    def added(self, other: Counts) -> Counts:
+        """Both periods as one."""
+        both: dict[str, Any] = {}
+        for each in fields(Counts):
+            one, two = getattr(self, each.name), getattr(other, each.name)
+            both[each.name] = _larger(one, two) if each.name.endswith("_max") else one + two
+        return Counts(**both)
+
     @property
     def moved(self) -> bool:
         """Whether anything happened at all."""
         return bool(self.received or self.batches or self.deleted)
 
 
+_NOTHING = Counts()
+
+
 @dataclass(slots=True)
 class Statistics:
-    """Adds events up; `take` hands a mapping's counts out and starts its next period."""
+    """Adds events up; `take` hands a mapping's counts out and starts its next period, `totals` never starts anew."""
 
     _counts: dict[str, Counts] = field(default_factory=dict)
+    _taken: dict[str, Counts] = field(default_factory=dict)
 
     def sink(self, event: Event) -> None:
         """Count one event; events of other kinds pass."""
@@ -56,7 +68,21 @@ class Statistics:
 
     def take(self, mapping: str) -> Counts:
         """The counts of `mapping` since the last call."""
-        return self._counts.pop(mapping, None) or Counts()
+        counts = self._counts.pop(mapping, None) or Counts()
+        if counts != Counts():
+            self._taken[mapping] = self._taken.get(mapping, Counts()).added(counts)
+        return counts
+
+    def totals(self, mapping: str) -> Counts:
+        """The counts of `mapping` since the beginning. Costs nothing while events are counted, only when it is asked."""
+        taken, counts = self._taken.get(mapping), self._counts.get(mapping)
+        if counts is None:
+            return taken or _NOTHING
+        return replace(counts) if taken is None else taken.added(counts)
+
+    def forget(self, mapping: str) -> None:
+        """A mapping is gone: one of the same name begins anew."""
+        self._taken.pop(mapping, None)
 
 
 def _received(counts: Counts, event: seen.RecordsReceived) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
-from esmd.assembly import Assembly, make_clients
+from esmd.assembly import Assembly, about, make_clients
 from esmd.cli.exits import Exit
+from esmd.control.results import LastResults
 from esmd.loop import loop_factory, settle_garbage
 from esmd.observe.statistics import Statistics
 from esmd.observe.telemetry import Broadcast
@@ -17,6 +19,9 @@ from esmd.processes.remote import RemoteStateStore, remote_book
 from esmd.processes.reporter import Reporter
 from esmd.shutdown import Shutdown
 from esmd.state.errors import StateError
+from esmd.status.heard import hearing
+from esmd.status.history import History
+from esmd.status.source import Process, StatusSource
 
 if TYPE_CHECKING:
     import socket
@@ -39,6 +44,7 @@ class Child:
         self._shutdown = Shutdown()
         self._books: dict[str, BookReader] = {}
         self._daemon: Daemon | None = None
+        self._status: StatusSource | None = None
         self._channel = Channel(end, told=self._told, serve=self._serve, lost=_parent_gone, may_wait=True)
 
     async def run(self) -> Exit:
@@ -46,7 +52,13 @@ class Child:
         setup = await self._setup
         reporter = Reporter(self._channel.tell, level=setup.level, unavailable=self._unavailable)
         reporter.capture_stdlib()
-        statistics = Statistics()
+        statistics, results, history = Statistics(), LastResults(), History()
+        with hearing(history):
+            return await self._run(setup, reporter, statistics, results, history)
+
+    async def _run(
+        self, setup: Setup, reporter: Reporter, statistics: Statistics, results: LastResults, history: History
+    ) -> Exit:
         async with make_clients(setup.config.aws, os.environ) as clients:
             store = RemoteStateStore(self._channel)
             assembly = Assembly(
@@ -55,15 +67,20 @@ class Child:
                 clients=clients,
                 environ=os.environ,
                 store=store,
-                telemetry=Broadcast(reporter.sink, statistics.sink),
+                telemetry=Broadcast(reporter.sink, statistics.sink, results.sink, history.sink),
                 statistics=statistics,
                 shutdown=self._shutdown,
                 book_of=self._book,
             )
-            mappings = assembly.mappings()
+            mappings = assembly.mappings(results=results)
             await mappings.begin()
             self._daemon = assembly.daemon(mappings)
-            code = await self._daemon.run()
+            process = Process(
+                about=about(setup.config, os.environ), started_at=time.time(), draining=self._shutdown.drain.is_set
+            )
+            self._status = StatusSource(mappings, process=process, statistics=statistics, history=history)
+            async with self._status.running():
+                code = await self._daemon.run()
             await store.close()
         self._channel.flush()
         self._channel.close()
@@ -93,13 +110,15 @@ class Child:
 
     async def _serve(self, request: Request) -> Any:
         """Answer the parent."""
-        if self._daemon is None:
+        if self._daemon is None or self._status is None:
             raise StateError("the process is starting", hint="Ask again.")
         match request.method:
             case "quiet_since":
                 return self._daemon.quiet_since
             case "say_stats":
                 return self._daemon.say_stats(everything=True)
+            case "status":
+                return await self._status.snapshot()
             case _:
                 raise StateError(f"there is no {request.method} here", hint="This is a defect of esmd.")
 

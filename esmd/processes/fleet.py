@@ -30,6 +30,7 @@ from esmd.processes.desk import Desk
 from esmd.processes.member import Member
 from esmd.processes.messages import Setup
 from esmd.processes.shares import divided
+from esmd.processes.status import FleetStatus
 from esmd.processes.sums import Sums
 
 if TYPE_CHECKING:
@@ -37,12 +38,12 @@ if TYPE_CHECKING:
 
     from esmd.assembly import RunOptions
     from esmd.config.schema import Config
-    from esmd.daemon import About
     from esmd.observe.mapping_events import DisabledBecause
     from esmd.observe.telemetry import Telemetry
     from esmd.processes.messages import Request
     from esmd.shutdown import Shutdown
     from esmd.state.protocol import DaemonStore
+    from esmd.status.source import Process
 
 _SHORTEST_LOOK = 0.1
 """Least seconds between two looks for idleness, as in a daemon of one process."""
@@ -81,7 +82,7 @@ class Fleet:
     Args:
         config: validated, and whole.
         options: of the command line.
-        about: what `daemon.starting` says.
+        process: about the daemon as a whole.
         processes: how many.
         level: the least level of log lines.
         store: of the daemon; None where no mapping needs one.
@@ -95,7 +96,7 @@ class Fleet:
         config: Config,
         *,
         options: RunOptions,
-        about: About,
+        process: Process,
         processes: int,
         level: str,
         store: DaemonStore | None,
@@ -104,7 +105,7 @@ class Fleet:
         paused: frozenset[str] = frozenset(),
     ) -> None:
         self._paused = paused
-        self._about = about
+        self._about = process.about
         self._options = options.daemon
         self._telemetry = telemetry
         self._shutdown = shutdown
@@ -129,6 +130,8 @@ class Fleet:
             )
             for number, part in enumerate(parts)
         ]
+        self.status = FleetStatus(self._members, chosen=chosen, paused=paused, process=process)
+        """How all of it is just now."""
         readers = {
             mapping.name: [number for number, part in enumerate(parts) if mapping.name in part.mappings]
             for mapping in self._enabled

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from esmd.mappings.filters import RecordFilter
     from esmd.mappings.records import Record
     from esmd.observe.telemetry import Telemetry
-    from esmd.pollers.sqs import EntryFailure, Queue, SqsApi
+    from esmd.pollers.sqs import Depth, EntryFailure, Queue, SqsApi
     from esmd.sqs.settings import SqsSettings
     from esmd.trouble import Trouble
 
@@ -130,6 +130,15 @@ class SqsRunner:
         if self.in_flight or len(self._batcher):
             return math.inf
         return max(self._batches.last_activity, self._batches.visible_at)
+
+    async def backlog(self) -> Depth | None:
+        """About how many messages the queue holds; None while it is not found.
+
+        Raises:
+            SourceError: the queue does not say.
+        """
+        queue = self._lookup.queue
+        return None if queue is None else await self._api.depth(queue)
 
     # --- the loop
 

@@ -10,7 +10,7 @@ import asyncio
 import math
 from typing import TYPE_CHECKING, Any, Protocol
 
-from esmd.mappings.commands import Bisected, Discard, Finished, Invoke, Processed, Retrying, Wait
+from esmd.mappings.commands import Bisected, Discard, Finished, Invoke, Processed, Retrying, Trouble, Wait
 from esmd.mappings.outcomes import Outcome, Throttled, version_of
 from esmd.mappings.policy import BatchPolicy
 from esmd.mappings.stream_events import stream_event
@@ -98,6 +98,8 @@ class Delivery:
         self._loop = asyncio.get_running_loop()
         self._policy = BatchPolicy(records, options, resume)
         self._blocked_said = _BLOCKED_AFTER
+        self.retry_at: float | None = None
+        """Loop time of the next invocation, while a failed one is waited out."""
         if self._policy.resume_ignored is not None:
             reason = self._policy.resume_ignored
             self._emit(stream.SnapshotIgnored(mapping=self._name, shard=shard_id, reason=reason))
@@ -105,6 +107,11 @@ class Delivery:
     @property
     def _name(self) -> str:
         return self._around.settings.name
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """Why the batch does not get on; None while nothing has failed since a record was last resolved."""
+        return self._policy.trouble
 
     async def run(self) -> bool:
         """Take the batch to its end; False if the mapping stopped before that."""
@@ -126,6 +133,7 @@ class Delivery:
                         await self._invoke(records)
                     case Wait(until):
                         self._say_blocked()
+                        self.retry_at = until
                         if await stopped_before(self._around.stop, until):
                             return False
                     case Discard() as discard:
@@ -136,6 +144,7 @@ class Delivery:
     async def _invoke(self, records: tuple[Record, ...]) -> None:
         window = await self._progress.before_invoke(records[0])
         event = stream_event(records, window=window)
+        self.retry_at = None
         started = self._loop.time()
         sent_age = (self._around.wall() - records[-1].arrived_at) * 1000
         outcome = await self._outcome(event, records)

@@ -53,6 +53,8 @@ class ShardReader:
         self._stale = 0
         self.caught_up = False
         """Whether the last read found nothing more."""
+        self.millis_behind: int | None = None
+        """How far behind the newest record the last read ended; None where unknown."""
 
     async def next_page(self) -> Page | None:
         """The next page; None if the mapping stops first. The last one has no `next_iterator`.
@@ -69,6 +71,7 @@ class ShardReader:
             self._around.trouble.passed(self._loop.time())
             self._stale = 0
             self._iterator = page.next_iterator
+            self.millis_behind = page.millis_behind
             self.caught_up = not page.records and not page.millis_behind
             self._next_at = self._loop.time() + self._pause(page)
             return page

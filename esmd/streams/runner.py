@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from esmd.pollers.streams import Shard
     from esmd.streams.book import Changes, Granted
     from esmd.streams.settings import Surroundings
+    from esmd.streams.view import ShardView
 
 
 class _StreamReplacedError(Exception):
@@ -81,6 +82,11 @@ class StreamRunner:
         if not all(consumer.quiet for consumer in self._consumers.values()):
             return math.inf
         return max((c.last_activity for c in self._consumers.values()), default=self._last_activity)
+
+    @property
+    def shards(self) -> list[ShardView]:
+        """The shards that are being read, by their ids."""
+        return [self._consumers[shard].view for shard in sorted(self._consumers)]
 
     # --- running
 

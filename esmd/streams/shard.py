@@ -28,6 +28,7 @@ from esmd.streams.ledger import FINAL, Ledger
 from esmd.streams.positions import to_seek
 from esmd.streams.reader import ShardGoneError, ShardReader
 from esmd.streams.settings import READ_AHEAD_BYTES
+from esmd.streams.view import ShardView, blocked_by
 from esmd.waiting import woken
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
     from esmd.pollers.streams import Page, Seek, Shard
     from esmd.state.protocol import ShardProgress, StreamIdentity
     from esmd.streams.settings import Surroundings
+
+
+_FINAL_LANE = -1
+"""Where a window's final invocation is kept among the deliveries of the lanes."""
 
 
 class ShardConsumer:
@@ -87,6 +92,7 @@ class ShardConsumer:
         elif (self.ledger.window_snapshot or {}).get("open"):
             around.telemetry.emit(stream.WindowDropped(mapping=settings.name, shard=self._shard_id))
         self._busy: dict[int, asyncio.Task[None]] = {}
+        self._deliveries: dict[int, Delivery] = {}
         self._quiet_since: float | None = None
         self._read_to_end = False
         self._gone: ShardGoneError | None = None
@@ -110,6 +116,19 @@ class ShardConsumer:
     def quiet(self) -> bool:
         """Whether everything that is there has been read and resolved."""
         return (self._reader.caught_up or self._read_to_end) and not self._lanes.outstanding and not self._busy
+
+    @property
+    def view(self) -> ShardView:
+        """The shard as it is now."""
+        return ShardView(
+            shard=self._shard_id,
+            position=str(self.ledger.progress.position),
+            outstanding=self._lanes.outstanding,
+            in_flight=len(self._busy),
+            caught_up=self._reader.caught_up,
+            millis_behind_latest=self._reader.millis_behind,
+            blocked=blocked_by(list(self._deliveries.values()), self._loop.time()),
+        )
 
     # --- running
 
@@ -256,7 +275,7 @@ class ShardConsumer:
             self._ended(lane)
 
     async def _run_batch(self, lane: int, batch: Batch) -> None:
-        await Delivery(
+        delivery = self._deliveries[lane] = Delivery(
             self._around,
             self.shard_id,
             batch.records,
@@ -264,7 +283,8 @@ class ShardConsumer:
             options=self._around.settings.policy,
             cut=batch.cut,
             resume=self.ledger.resume(str(lane)),
-        ).run()
+        )
+        await delivery.run()
 
     async def _run_final(self, lane: int, final: Final) -> None:
         try:
@@ -276,6 +296,7 @@ class ShardConsumer:
 
     def _ended(self, lane: int) -> None:
         del self._busy[lane]
+        self._deliveries.pop(lane, None)
         self._wake.set()
 
     # --- tumbling windows
@@ -283,7 +304,7 @@ class ShardConsumer:
     async def _close_window(self, final: Final) -> bool:
         """Drive a window's final invocation through the failure rules; True when the window is closed."""
         options = replace(self._around.settings.policy, bisect=False, report_batch_item_failures=False)
-        return await Delivery(
+        delivery = self._deliveries[_FINAL_LANE] = Delivery(
             self._around,
             self.shard_id,
             [final.stand_in],
@@ -291,7 +312,11 @@ class ShardConsumer:
             options=options,
             cut="window",
             resume=self.ledger.resume(FINAL),
-        ).run()
+        )
+        try:
+            return await delivery.run()
+        finally:
+            del self._deliveries[_FINAL_LANE]
 
     async def window_for(self, first: Record) -> WindowFields | None:
         """The window of the next invocation; closes the one before it where that is due."""

@@ -17,7 +17,7 @@ from esmd.mappings.filters import compile_filters
 from esmd.mappings.outcomes import FunctionError, Outcome, Success, Throttled
 from esmd.mappings.scaling import ScalingLimits
 from esmd.pollers.errors import Failure, Kind, SourceError
-from esmd.pollers.sqs import EntryFailure, Queue
+from esmd.pollers.sqs import Depth, EntryFailure, Queue
 from esmd.sqs.runner import SqsRunner
 from esmd.sqs.settings import SqsSettings
 from esmd.testing.queues import QueueEngine
@@ -45,7 +45,13 @@ class MemorySqs:
     def __init__(self, engine: QueueEngine, name: str) -> None:
         self._engine = engine
         self._name = name
-        self.fail: dict[str, list[Failure]] = {"look_up": [], "receive": [], "delete": [], "change_visibility": []}
+        self.fail: dict[str, list[Failure]] = {
+            "look_up": [],
+            "receive": [],
+            "delete": [],
+            "change_visibility": [],
+            "depth": [],
+        }
         self.fail_entries: list[Failure] = []
         self.latency = 0.0
         self.delete_latency = 0.0
@@ -84,6 +90,15 @@ class MemorySqs:
             raise SourceError(NO_QUEUE) from error
         finally:
             self.receiving -= 1
+
+    async def depth(self, queue: Queue) -> Depth:
+        await self._called("depth", None)
+        attributes = self._engine.get_attributes(queue.url)
+        return Depth(
+            visible=int(attributes["ApproximateNumberOfMessages"]),
+            not_visible=int(attributes["ApproximateNumberOfMessagesNotVisible"]),
+            delayed=int(attributes["ApproximateNumberOfMessagesDelayed"]),
+        )
 
     async def delete(self, queue: Queue, handles: Sequence[str]) -> list[EntryFailure]:
         await self._called("delete", list(handles))

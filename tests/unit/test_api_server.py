@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import io
 import os
@@ -268,7 +269,27 @@ async def test_a_token_has_to_be_shown_over_tcp(collector, folder, authorization
 
 async def test_probes_need_no_token(collector, folder):
     async with served(collector, folder, listen="127.0.0.1:0", token=TOKEN) as (_, url):
-        assert await status(f"{url}/livez") == 404  # let through by the guard; nobody serves it in this test
+        assert await status(f"{url}/livez") == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "password", "code"),
+    [("GET", TOKEN, 200), ("GET", "wrong", 401), ("POST", TOKEN, 401)],
+)
+async def test_a_browser_shows_the_token_as_its_password_and_changes_nothing_with_it(
+    collector, folder, method, password, code
+):
+    path = "/esmd/v1/mappings" if method == "GET" else "/esmd/v1/reload"
+    authorization = "Basic " + base64.b64encode(f"anybody:{password}".encode()).decode()
+    async with (
+        served(collector, folder, listen="127.0.0.1:0", token=TOKEN) as (_, url),
+        aiohttp.ClientSession() as session,
+    ):
+        async with session.request(method, f"{url}{path}", headers={"Authorization": authorization}) as answer:
+            assert answer.status == code
+        async with session.get(f"{url}/") as answer:
+            assert answer.status == 401
+            assert answer.headers["WWW-Authenticate"] == 'Basic realm="esmd"'
 
 
 async def test_the_client_shows_its_token(collector, folder):

@@ -18,6 +18,7 @@ from esmd.observe.mapping_events import MappingDisabled
 from esmd.processes import entry, fleet, member
 from esmd.processes.fleet import Fleet, exit_of
 from esmd.shutdown import Shutdown
+from esmd.status.source import Process
 
 from support.mapping_lab import Collector
 
@@ -58,7 +59,11 @@ class Stage:
         made = Fleet(
             self.config,
             options=RunOptions(daemon=daemon, only=frozenset(), longest_poll=None, log_payloads=False),
-            about=About(files=("esmd.yaml",), endpoint="http://127.0.0.1:1", region="us-east-1"),
+            process=Process(
+                about=About(files=("esmd.yaml",), endpoint="http://127.0.0.1:1", region="us-east-1"),
+                started_at=0.0,
+                draining=self.shutdown.drain.is_set,
+            ),
             processes=processes,
             level="info",
             store=None,

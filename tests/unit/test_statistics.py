@@ -85,3 +85,25 @@ def test_mappings_are_counted_apart_and_a_period_begins_at_nothing():
 )
 def test_a_mapping_has_moved_when_anything_was_received_run_or_deleted(counts, moved):
     assert Counts(**counts).moved is moved
+
+
+def test_totals_count_on_where_periods_begin_anew():
+    statistics = Statistics()
+    assert statistics.totals("orders") == Counts()
+    for duration in (30.0, 50.0, 20.0):
+        statistics.sink(batch(say.BatchSucceeded, cut="poll", duration_ms=duration, iterator_age_ms=duration))
+        statistics.take("orders")
+    statistics.sink(say.RecordsReceived(mapping="orders", records=4))
+    totals = statistics.totals("orders")
+    assert (totals.batches, totals.invoked, totals.received) == (3, 30, 4)
+    assert (totals.duration_sum, totals.duration_max, totals.iterator_age_max) == (100.0, 50.0, 50.0)
+    assert statistics.take("orders").received == 4
+    assert statistics.totals("orders") == totals
+
+
+def test_totals_do_not_change_once_they_are_given():
+    statistics = Statistics()
+    statistics.sink(say.RecordsReceived(mapping="orders", records=1))
+    totals = statistics.totals("orders")
+    statistics.sink(say.RecordsReceived(mapping="orders", records=1))
+    assert totals.received == 1
