@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from typing import TYPE_CHECKING, Any
 
 from esmd.pollers.errors import Failure, Kind, SourceError, classify
@@ -18,9 +19,15 @@ from esmd.pollers.sqs import ALL_MEMBERS, MAX_RECEIVE, MAX_VISIBILITY, checked_m
 from esmd.replay.sources import Item
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from esmd.replay.names import QueueName
+
+_PAGE = 1000
+"""Queues that are listed at once."""
+
+_UNKNOWN_CALL = frozenset({"InvalidAction", "UnknownOperationException", "NotImplemented", "InternalFailure"})
+"""What servers say of a call that they do not have."""
 
 _WAIT = 1
 """Seconds of a receive: with any wait all of a queue's servers are asked, without one only some."""
@@ -63,14 +70,29 @@ class ReplayQueue:
 
     async def sources(self) -> list[str]:
         """The URLs of the queues whose dead letters come here."""
-        urls: list[str] = []
-        token: dict[str, str] = {}
+        try:
+            return [url async for url in self._pages("list_dead_letter_source_queues", "queueUrls", QueueUrl=self.url)]
+        except SourceError as error:
+            if error.failure.code not in _UNKNOWN_CALL:
+                raise
+        # Some emulators do not have that call: look at every queue's own policy.
+        found = []
+        async for url in self._pages("list_queues", "QueueUrls"):
+            answer = await self._call("get_queue_attributes", QueueUrl=url, AttributeNames=["RedrivePolicy"])
+            policy = answer.get("Attributes", {}).get("RedrivePolicy")
+            if policy and json.loads(policy).get("deadLetterTargetArn") == self.arn:
+                found.append(url)
+        return found
+
+    async def _pages(self, method: str, member: str, **request: Any) -> AsyncIterator[str]:
+        """The URLs of all pages of a listing."""
         while True:
-            answer = await self._call("list_dead_letter_source_queues", QueueUrl=self.url, **token)
-            urls += [reachable_url(url, self._endpoint_url) for url in answer.get("queueUrls", ())]
+            answer = await self._call(method, MaxResults=_PAGE, **request)
+            for url in answer.get(member, ()):
+                yield reachable_url(url, self._endpoint_url)
             if not answer.get("NextToken"):
-                return urls
-            token = {"NextToken": answer["NextToken"]}
+                return
+            request["NextToken"] = answer["NextToken"]
 
     async def receive(self, most: int, *, visibility: int) -> Sequence[Mapping[str, Any]]:
         """Up to `most` messages, hidden for `visibility` seconds."""

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from support.daemon import Daemon
 from support.stream_world import stream_config, stream_mapping
 
@@ -64,6 +66,10 @@ class Shop:
         """One mapping, `orders`, of a stream; the functions are there whatever it invokes."""
         functions = {name: {"handler": f"shop:{name}", "timeout": 10} for name in ("handle", "repair", "names")}
         self.settings = stream_config(self.folder, functions, {"orders": stream_mapping(source, function, **mapping)})
+
+    def write_settings(self) -> None:
+        """Write the configuration without running a daemon on it."""
+        (self.folder / "esmd.yaml").write_text(yaml.safe_dump(self.settings), encoding="utf-8")
 
     def daemon(self, *arguments: str) -> Daemon:
         """The daemon, to be entered."""
