@@ -11,6 +11,9 @@ from esmd import __version__
 _COMMANDS = {
     "run": "Run the daemon on a configuration.",
     "dev": "Run the daemon with an AWS of its own, for development.",
+    "pause": "Stop polling for mappings, and let what is under way end.",
+    "resume": "Poll again for mappings that were paused.",
+    "reload": "Have the daemon load its configuration anew.",
     "invoke": "Invoke a function once, and show what comes of it.",
     "event": "Print an event as AWS would send it.",
     "lint": "Check configuration files, offline.",
@@ -25,7 +28,7 @@ Exit codes
   0    done; after TERM or INT: drained completely
   1    failed while running; `filter`: nothing matched
   2    wrong usage
-  69   endpoint unreachable with --fail-fast
+  69   endpoint unreachable with --fail-fast; no daemon answers
   75   drain cut short by --grace: unfinished work is delivered again
   78   invalid configuration or pattern
   130  ended at once by a second interrupt

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from esmd.cli.configuration import load_configuration
+from esmd.cli.configuration import configuration_paths, load_configuration
 from esmd.cli.options import daemon_options, log_level_option, longest_poll_for, shared_options
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def command(
             traffic=traffic,
             reload=reload,
             warnings=warnings,
+            paths=configuration_paths(paths, environ=os.environ),
         )
     )
 
@@ -105,6 +106,7 @@ async def _dev(
     traffic: str | None,
     reload: bool,
     warnings: Sequence[Diagnostic],
+    paths: Sequence[Path],
 ) -> Exit:
     """Find or start an endpoint, and run on it."""
     from esmd.cli.launch import launch  # noqa: PLC0415
@@ -139,4 +141,5 @@ async def _dev(
             companion=partial(beside, options=chosen),
             state=state,
             warnings=warnings,
+            paths=paths,
         )

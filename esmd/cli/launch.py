@@ -6,29 +6,44 @@ import asyncio
 import contextlib
 import os
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from esmd.api.address import socket_of
+from esmd.api.listening import Listening
+from esmd.api.parts import ApiParts
 from esmd.assembly import SERVICES, Assembly, RunOptions, about, make_clients
 from esmd.cli.remote import RemoteRefused, endpoint_found, refuse_remote_functions
 from esmd.config import aws
+from esmd.config.loader import load
 from esmd.config.schema import StreamMapping
+from esmd.control.protocol import InvalidError
+from esmd.control.results import LastResults
+from esmd.control.triggers import on_hangup, watch
 from esmd.functions import place_of
 from esmd.loop import LoopError, loop_factory, settle_garbage
 from esmd.observe import logging
+from esmd.observe.control_events import RegistryUnavailable
 from esmd.observe.daemon_events import ConfigWarning
 from esmd.observe.statistics import Statistics
 from esmd.observe.telemetry import Broadcast
 from esmd.shutdown import Shutdown
+from esmd.state.errors import StateError
+from esmd.state.lazy import LazyStateStore
+from esmd.state.sqlite import default_path
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
 
     from esmd.cli.exits import Exit
+    from esmd.config.loader import Loaded
     from esmd.config.report import Diagnostic
     from esmd.config.schema import Config
+    from esmd.control.triggers import Changes
     from esmd.function import Function
     from esmd.observe.telemetry import Telemetry
     from esmd.pollers.localstack import LocalStackClients
@@ -98,6 +113,8 @@ async def launch(
     state: DaemonStore | None = None,
     warnings: Sequence[Diagnostic] = (),
     processes: int = 1,
+    paths: Sequence[Path] | None = None,
+    watching: Changes | None = None,
 ) -> Exit:
     """Run the daemon until it ends.
 
@@ -111,9 +128,11 @@ async def launch(
         state: where stream mappings keep their progress; None for the file that the configuration names.
         warnings: about the configuration, to be said in the log.
         processes: how many share the work; with one, this one does all of it.
+        paths: what the configuration was read from, and is read from again; None where it cannot be.
+        watching: tells when the files may have changed; None where nobody watches them.
     """
-    statistics = Statistics()
-    telemetry = Broadcast(logging.configure(log_format=log.log_format, level=log.level), statistics.sink)
+    statistics, results = Statistics(), LastResults()
+    telemetry = Broadcast(logging.configure(log_format=log.log_format, level=log.level), statistics.sink, results.sink)
     for warning in warnings:
         telemetry.emit(
             ConfigWarning(
@@ -125,7 +144,7 @@ async def launch(
         )
     shutdown = Shutdown()
     with shutdown.signals():
-        async with make_clients(config.aws, environ) as clients, _state(config, options, state) as store:
+        async with make_clients(config.aws, environ) as clients, _state(config, options, state, telemetry) as store:
             await refuse_remote(config, clients, allow_remote=allow_remote, environ=environ)
             if processes > 1:
                 from esmd.processes.fleet import Fleet  # noqa: PLC0415 - needed here only
@@ -150,29 +169,69 @@ async def launch(
                 statistics=statistics,
                 shutdown=shutdown,
             )
-            if companion is None:
-                return await assembly.daemon().run()
-            async with companion(config, clients, telemetry, assembly.functions):
-                return await assembly.daemon().run()
+            mappings = assembly.mappings(
+                registry=store,
+                results=results,
+                read=None if paths is None else partial(_read, paths, environ),
+                permit=partial(_permit, clients=clients, allow_remote=allow_remote, environ=environ),
+            )
+            await mappings.begin()
+            async with contextlib.AsyncExitStack() as beside:
+                if config.api.enabled:
+                    parts = ApiParts(control=mappings, status=None, telemetry=telemetry, config=config)
+                    path = socket_of(config, environ)
+                    await beside.enter_async_context(Listening(parts, path=path, listen=config.api.listen))
+                if paths is not None:
+                    beside.enter_context(on_hangup(mappings.reload, telemetry=telemetry, shutdown=shutdown))
+                    if watching is not None:
+                        chore = asyncio.create_task(watch(paths, watching, mappings.reload, telemetry))
+                        beside.push_async_callback(_end, chore)
+                if companion is not None:
+                    await beside.enter_async_context(companion(config, clients, telemetry, assembly.functions))
+                return await assembly.daemon(mappings).run()
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """End what runs beside the daemon; what it has failed with is told."""
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def _read(paths: Sequence[Path], environ: Mapping[str, str]) -> Loaded:
+    """The configuration as its files are now, read beside the loop."""
+    return await asyncio.to_thread(load, paths, environ=environ)
+
+
+async def _permit(
+    config: Config, *, clients: LocalStackClients, allow_remote: bool, environ: Mapping[str, str]
+) -> None:
+    """Refuse what would have been refused at the start.
+
+    Raises:
+        InvalidError: with what to do about it.
+    """
+    try:
+        await refuse_remote(config, clients, allow_remote=allow_remote, environ=environ)
+    except click.ClickException as error:
+        raise InvalidError(error.message) from error
 
 
 @contextlib.asynccontextmanager
-async def _state(config: Config, options: RunOptions, given: DaemonStore | None) -> AsyncIterator[DaemonStore | None]:
-    """The state store, open; None where no mapping needs one, so that no file is made for nothing."""
-    needed = any(isinstance(mapping, StreamMapping) and mapping.enabled for mapping in options.chosen(config))
-    if given is not None or not needed:
+async def _state(
+    config: Config, options: RunOptions, given: DaemonStore | None, telemetry: Telemetry
+) -> AsyncIterator[DaemonStore]:
+    """The state store; a file is opened now if it is needed now, so that none is made for nothing."""
+    if given is not None:
         yield given
         return
-    from esmd.state.errors import StateError  # noqa: PLC0415
-    from esmd.state.sqlite import SqliteStateStore, default_path  # noqa: PLC0415
-
+    needed = any(isinstance(mapping, StreamMapping) and mapping.enabled for mapping in options.chosen(config))
+    store = LazyStateStore(config.state.path or default_path(os.environ))
     try:
-        store = await SqliteStateStore.open(config.state.path or default_path(os.environ))
-        try:
-            await store.clear_leases()  # those of the daemon before, which may have been killed
-        except BaseException:
-            await store.close()
-            raise
+        if needed:
+            await store.open()
+        elif (error := await store.look()) is not None:
+            telemetry.emit(RegistryUnavailable(error_message=error.message, hint=error.hint))
     except StateError as error:
         raise click.ClickException(f"{error.message} ({error.hint})") from error
     try:
