@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-ROUTES = ("esmd.api.control_routes",)
+ROUTES = ("esmd.api.control_routes", "esmd.api.checkpoint_routes")
 """Modules with a function `routes(parts)`."""
 
 MOST_CONNECTIONS = 64

@@ -4,7 +4,7 @@
 |--------------------|---------------------------------------|-----------------------------------------------------|
 | `show`, `export`   | reads the state file                  | the same: reading disturbs nobody                   |
 | `set`, `reset`, `import` | shows what would change         | the same                                            |
-| the same, `--yes`  | changes the state file                | refused: it would go on from what it has in memory  |
+| the same, `--yes`  | changes the state file                | has it done by the daemon, else refused             |
 """
 
 from __future__ import annotations
@@ -15,18 +15,21 @@ import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
 
 import click
 
 from esmd.cli.configuration import load_configuration
 from esmd.cli.exits import Exit
 from esmd.cli.pretty import put
+from esmd.cli.reach import Unreachable, api_option, ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from esmd.config.schema import Config, StreamMapping
     from esmd.positions.change import Change, Planned
+    from esmd.state.errors import StateInUseError
     from esmd.state.protocol import Stored, StreamIdentity
 
 T = TypeVar("T")
@@ -143,9 +146,17 @@ def export(*, mapping: str, paths: tuple[Path, ...], state: Path | None) -> None
 @click.argument("position")
 @_SHARD
 @_YES
+@api_option
 @_shared
 def set_(
-    *, mapping: str, position: str, shard: str | None, yes: bool, paths: tuple[Path, ...], state: Path | None
+    *,
+    mapping: str,
+    position: str,
+    shard: str | None,
+    yes: bool,
+    api: str | None,
+    paths: tuple[Path, ...],
+    state: Path | None,
 ) -> None:
     """Move the shards of MAPPING to POSITION.
 
@@ -165,15 +176,18 @@ def set_(
     target = _or_fail(lambda: parse_target(position, now=time.time()), usage=True)
     config = _configuration(paths, state)
     change = Change(mapping=mapping, arn=_arn(config, mapping), to=target, shard=shard)
-    _change(change, _state_file(config, state), yes=yes)
+    _change(change, _state_file(config, state), body={"to": position, **_of_shard(shard)}, yes=yes, api=api)
 
 
 @command.command("reset")
 @_MAPPING
 @_SHARD
 @_YES
+@api_option
 @_shared
-def reset(*, mapping: str, shard: str | None, yes: bool, paths: tuple[Path, ...], state: Path | None) -> None:
+def reset(
+    *, mapping: str, shard: str | None, yes: bool, api: str | None, paths: tuple[Path, ...], state: Path | None
+) -> None:
     """Move the shards of MAPPING back to its starting_position.
 
     LATEST means from now on, not from the daemon's next start on.
@@ -190,22 +204,25 @@ def reset(*, mapping: str, shard: str | None, yes: bool, paths: tuple[Path, ...]
             f"the configuration has no stream mapping {mapping!r}; its mappings: {known}", param_hint="MAPPING"
         )
     change = Change(mapping=mapping, arn=settings.event_source_arn, to=to_position(start_of(settings)), shard=shard)
-    _change(change, _state_file(config, state), yes=yes)
+    _change(change, _state_file(config, state), body={"reset": True, **_of_shard(shard)}, yes=yes, api=api)
 
 
 @command.command("import")
 @_MAPPING
 @click.argument("file", type=click.File("rb"))
 @_YES
+@api_option
 @_shared
-def import_(*, mapping: str, file: Any, yes: bool, paths: tuple[Path, ...], state: Path | None) -> None:
+def import_(
+    *, mapping: str, file: Any, yes: bool, api: str | None, paths: tuple[Path, ...], state: Path | None
+) -> None:
     """Put the shards of MAPPING where FILE has them, which `esmd checkpoint export` has written.
 
     Shards that FILE does not have stay. Positions of another stream are refused, also of a stream that was made anew
     under its name: sequence numbers mean nothing there. Where nothing is stored of MAPPING yet, the stream is looked up.
     """
     from esmd.positions.change import Change  # noqa: PLC0415
-    from esmd.positions.files import read  # noqa: PLC0415
+    from esmd.positions.files import document, read  # noqa: PLC0415
 
     exported = _or_fail(lambda: read(file.read()))
     config = _configuration(paths, state)
@@ -215,43 +232,66 @@ def import_(*, mapping: str, file: Any, yes: bool, paths: tuple[Path, ...], stat
     stream = None
     if config is not None and not any(each.identity.arn == source for each in known):
         stream = _run(_look_up(config, source))
-    _change(Change(mapping=mapping, arn=arn, to=exported, stream=stream), path, yes=yes)
+    change = Change(mapping=mapping, arn=arn, to=exported, stream=stream)
+    body = {"import": document(exported.mapping, exported.stored, now=time.time())}
+    _change(change, path, body=body, yes=yes, api=api)
 
 
-def _change(change: Change, path: Path, *, yes: bool) -> None:
-    """Show what a change comes to; do it if that was wanted."""
+def _change(change: Change, path: Path, *, body: dict[str, Any], yes: bool, api: str | None) -> None:
+    """Show what a change comes to; do it if that was wanted, on the state file or by the daemon that has it.
+
+    Args:
+        change: what is wanted.
+        path: the state file.
+        body: the same for the daemon.
+        yes: whether to do it.
+        api: where the daemon is, if that was said.
+    """
     from esmd.positions.change import plan  # noqa: PLC0415
-    from esmd.positions.shown import planned_lines  # noqa: PLC0415
+    from esmd.positions.shown import PLANNED, planned_rows, table  # noqa: PLC0415
+    from esmd.state.errors import StateInUseError  # noqa: PLC0415
 
     streams = _peek(path).get(change.mapping, []) if path.exists() else []
     planned = _or_fail(lambda: plan(change, streams, now=time.time()))
-    if yes and planned.moves:
-        planned = _run(_carry_out(change, path))
-    _say(f"{change.mapping}: {planned.identity.arn}")
-    for line in planned_lines(planned) if planned.moves else ():
+    arn, rows = planned.identity.arn, list[tuple[str, ...]](planned_rows(planned))
+    if yes and rows:
+        try:
+            rows = list(planned_rows(_run(_carry_out(change, path))))
+        except StateInUseError as error:
+            rows = _through_daemon(change.mapping, body, error, api)
+    click.echo(f"{change.mapping}: {arn}")
+    if not rows:
+        click.echo("every shard is there already")
+        return
+    for line in table(PLANNED, rows):
         click.echo(line)
-    if not planned.moves:
-        _say("every shard is there already")
-    elif yes:
-        _say(f"{len(planned.moves)} moved")
-    else:
-        _say(f"{len(planned.moves)} would move; nothing was changed, --yes does it")
+    click.echo(f"{len(rows)} moved" if yes else f"{len(rows)} would move; nothing was changed, --yes does it")
 
 
 async def _carry_out(change: Change, path: Path) -> Planned:
     """Change the state file, as its only owner."""
     from esmd.positions.change import carry_out  # noqa: PLC0415
-    from esmd.state.errors import StateInUseError  # noqa: PLC0415
     from esmd.state.sqlite import SqliteStateStore  # noqa: PLC0415
 
-    try:
-        store = await SqliteStateStore.open(path)
-    except StateInUseError as error:
-        raise _Failed(f"{error.message}: a daemon goes on from what it has in memory. Stop it first.") from error
+    store = await SqliteStateStore.open(path)
     try:
         return await carry_out(change, store, now=time.time())
     finally:
         await store.close()
+
+
+def _through_daemon(
+    mapping: str, body: dict[str, Any], in_use: StateInUseError, api: str | None
+) -> list[tuple[str, ...]]:
+    """Have the daemon do it that has the state file: the mapping drains, moves and goes on."""
+    from esmd.positions.shown import PLANNED  # noqa: PLC0415
+
+    path = f"/esmd/v1/mappings/{quote(mapping, safe='')}/checkpoint"
+    try:
+        answer = ask(api, lambda daemon: daemon.post(path, {**body, "yes": True, "pid": in_use.pid}))
+    except Unreachable as error:
+        raise Unreachable(f"{in_use.message}, and {error.message}. Or stop it, and do this again.") from error
+    return [tuple(move[title] for title in PLANNED) for move in answer["moves"]]
 
 
 async def _look_up(config: Config, arn: str) -> StreamIdentity:
@@ -266,6 +306,10 @@ async def _look_up(config: Config, arn: str) -> StreamIdentity:
 
 
 # --- finding, and failing
+
+
+def _of_shard(shard: str | None) -> dict[str, Any]:
+    return {} if shard is None else {"shard": shard}
 
 
 def _configuration(paths: Sequence[Path], state: Path | None) -> Config | None:
@@ -310,10 +354,12 @@ def _or_fail(call: Callable[[], T], *, usage: bool = False) -> T:
     """What a call returns; what keeps it from that is the user's to see."""
     from esmd.pollers.errors import SourceError  # noqa: PLC0415
     from esmd.positions.errors import PositionsError  # noqa: PLC0415
-    from esmd.state.errors import StateError  # noqa: PLC0415
+    from esmd.state.errors import StateError, StateInUseError  # noqa: PLC0415
 
     try:
         return call()
+    except StateInUseError:
+        raise  # a daemon has it, and may do it
     except (PositionsError, StateError) as error:
         text = f"{error.message}. {error.hint}" if error.hint else error.message
         raise (click.UsageError(text) if usage else _Failed(text)) from error
@@ -323,7 +369,3 @@ def _or_fail(call: Callable[[], T], *, usage: bool = False) -> T:
 
 def _run(main: Coroutine[Any, Any, T]) -> T:
     return _or_fail(lambda: asyncio.run(main))
-
-
-def _say(text: str) -> None:
-    click.echo(text)

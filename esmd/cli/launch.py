@@ -178,7 +178,7 @@ async def launch(
             await mappings.begin()
             async with contextlib.AsyncExitStack() as beside:
                 if config.api.enabled:
-                    parts = ApiParts(control=mappings, status=None, telemetry=telemetry, config=config)
+                    parts = ApiParts(control=mappings, status=None, telemetry=telemetry, config=config, store=store)
                     path = socket_of(config, environ)
                     await beside.enter_async_context(Listening(parts, path=path, listen=config.api.listen))
                 if paths is not None:

@@ -74,9 +74,13 @@ def stored_lines(mapping: str, stored: Stored, *, now: float) -> Iterator[str]:
     yield from table(("shard", "position", "stored", "trouble", "window"), rows)
 
 
-def planned_lines(planned: Planned) -> Iterator[str]:
-    """A table of what moves: from, to, and what comes of it."""
-    rows = [
+PLANNED = ("shard", "from", "to", "meaning")
+"""Titles of `planned_rows`."""
+
+
+def planned_rows(planned: Planned) -> list[tuple[str, str, str, str]]:
+    """What moves: the shard, from where, where to, and what comes of it."""
+    return [
         (
             move.after.shard_id,
             position_text(None if move.before is None else move.before.position),
@@ -85,7 +89,6 @@ def planned_lines(planned: Planned) -> Iterator[str]:
         )
         for move in planned.moves
     ]
-    yield from table(("shard", "from", "to", "meaning"), rows)
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

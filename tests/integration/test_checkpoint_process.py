@@ -65,7 +65,7 @@ def test_a_stopped_daemon_goes_on_from_where_it_was_set(world: World, shop: Shop
     assert second != first
 
 
-def test_attempts_are_forgotten_with_the_position(world: World, shop: Shop):
+def test_attempts_are_forgotten_with_the_position(world: World, shop: Shop, tmp_path: Path):
     stream = world.make_stream("stuck")
     world.put(stream, {"n": 0, "poison": True})
     shop.configure(stream.arn, retry_backoff={"initial": 3600, "maximum": 3600})
@@ -76,9 +76,9 @@ def test_attempts_are_forgotten_with_the_position(world: World, shop: Shop):
             lambda: "ValueError: 1 record, 1 attempt" in shop.esmd("checkpoint", "show", "orders").stdout,
             what="the attempt in the state file",
         )
-        refused = shop.esmd("checkpoint", "set", "orders", "LATEST", "--yes")
-        assert (shown.returncode, refused.returncode) == (0, 1)
-        assert f"is in use by process {daemon.process.pid}" in refused.stderr
+        refused = shop.esmd("checkpoint", "set", "orders", "LATEST", "--yes", "--api", str(tmp_path / "no.sock"))
+        assert (shown.returncode, refused.returncode) == (0, 69)
+        assert f"is in use by process {daemon.process.pid}, and no daemon answers" in refused.stderr
     assert shop.esmd("checkpoint", "set", "orders", "TRIM_HORIZON", "--yes").returncode == 0
     assert "ValueError" not in shop.esmd("checkpoint", "show", "orders").stdout
 
@@ -112,3 +112,26 @@ def test_positions_go_to_another_state_file_and_to_no_other_stream(world: World,
     shop.write_settings()
     refused = shop.esmd("checkpoint", "import", "orders", "orders.json", "--yes")
     assert (refused.returncode, "and the mapping reads" in refused.stderr) == (1, True)
+
+
+def test_a_running_daemon_drains_the_mapping_moves_it_and_goes_on(world: World, shop: Shop):
+    stream = world.make_stream("live")
+    world.put(stream, {"n": 0}, {"n": 1})
+    shop.configure(stream.arn)
+    with shop.daemon() as daemon:
+        daemon.wait_until(lambda: shop.said("handle") == [[{"n": 0}, {"n": 1}]], what="both records")
+        done = shop.esmd("checkpoint", "reset", "orders", "--yes")
+        assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "1 moved"), done.stderr
+        moved = daemon.wait_for("checkpoint.moved")
+        assert (moved["before"][:6], moved["position"]) == ("after ", "TRIM_HORIZON")
+        daemon.wait_until(lambda: shop.said("handle") == [[{"n": 0}, {"n": 1}]] * 2, what="both records again")
+        names = [entry["event"] for entry in daemon.log]
+        assert names.index("mapping.paused") < names.index("checkpoint.moved") < names.index("mapping.resumed")
+
+        assert shop.esmd("pause", "orders").returncode == 0
+        world.put(stream, {"n": 2})
+        assert shop.esmd("checkpoint", "set", "orders", "TRIM_HORIZON", "--yes").returncode == 0
+        assert "mapping.resumed" not in [entry["event"] for entry in daemon.log[len(names) :]], "it was paused before"
+        assert shop.esmd("resume", "orders").returncode == 0
+        daemon.wait_until(lambda: len(shop.said("handle")) == 3, what="all of them")
+    assert shop.said("handle")[-1] == [{"n": 0}, {"n": 1}, {"n": 2}]

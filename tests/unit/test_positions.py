@@ -12,7 +12,7 @@ from esmd.positions.change import Change, carry_out, plan
 from esmd.positions.errors import PositionsError
 from esmd.positions.files import check_stream, document, from_document, read
 from esmd.positions.plan import chosen, moves_to
-from esmd.positions.shown import ago_text, planned_lines, position_text, stored_lines
+from esmd.positions.shown import PLANNED, ago_text, planned_rows, position_text, stored_lines, table
 from esmd.positions.targets import lasting, parse_target
 from esmd.state.memory import MemoryStateStore
 from esmd.state.position import LATEST, SHARD_END, TRIM_HORIZON, Position
@@ -284,7 +284,7 @@ def test_a_table_shows_positions_trouble_and_windows():
 
 def test_a_plan_shows_from_to_and_what_comes_of_it():
     planned = plan(Change(mapping="orders", arn=ARN, to=Position.after("9"), shard="b"), [BUSY], now=NOW)
-    assert list(planned_lines(planned)) == [
+    assert list(table(PLANNED, planned_rows(planned))) == [
         "  shard  from      to       meaning",
         "  b      after 10  after 9  records come again",
     ]
