@@ -46,6 +46,10 @@ _SENDING_SECONDS = 5.0
 """What sending a message back may take."""
 
 
+_DUMB = {None, "", "dumb", "unknown"}
+"""Terminals on which a bar cannot be drawn."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """What the command line says; one of `queue`, `s3`, `file` and `dlq` is there."""
@@ -149,14 +153,13 @@ async def _parts(
         client, _ = await clients.client("s3", None)
         return BucketSource(client, bucket, prefix, delete=asked.delete), worker
     queue = await ReplayQueue.open(parse_queue(asked.queue or ""), clients)
-    return QueueSource(queue, most=1, hold=_longest(config, asked.function) + asked.between), worker
+    return QueueSource(queue, most=1, hold=_longest(config, asked.function) + asked.between, began=time.time()), worker
 
 
 async def _letters(
     config: Config, asked: Asked, clients: LocalStackClients, handlers: FunctionHandlers
 ) -> tuple[ReplaySource, Worker]:
     """The same for dead letters."""
-    began = time.time()
     queue = await ReplayQueue.open(parse_queue(asked.dlq or ""), clients)
     origin = await _origin(asked, queue, clients)
     source_arn = queue.arn if origin is None else origin.arn
@@ -170,11 +173,10 @@ async def _letters(
             source_arn=source_arn,
             wanted=asked.wanted,
             at_once=min(MAX_RECEIVE, MAX_RECEIVE if mapping is None else mapping.batch_size),
-            began=began,
             dry_run=asked.dry_run,
         )
         hold = _longest(config, asked.function) + asked.between
-        return QueueSource(queue, most=handling.at_once, hold=hold), handling
+        return QueueSource(queue, most=handling.at_once, hold=hold, began=time.time()), handling
     if origin is None:
         raise click.UsageError(
             f"no queue names {queue.name.name} in its redrive policy, or several do: say where to with --to"
@@ -186,10 +188,9 @@ async def _letters(
         source_arn=source_arn,
         wanted=asked.wanted,
         new_ids=asked.new_ids,
-        began=began,
         dry_run=asked.dry_run,
     )
-    return QueueSource(queue, most=MAX_RECEIVE, hold=_SENDING_SECONDS + asked.between), sending
+    return QueueSource(queue, most=MAX_RECEIVE, hold=_SENDING_SECONDS + asked.between, began=time.time()), sending
 
 
 async def _origin(asked: Asked, queue: ReplayQueue, clients: LocalStackClients) -> ReplayQueue | None:
@@ -219,7 +220,7 @@ class Shown:
         self._bar: Progress | None = None
 
     def __enter__(self) -> Self:
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and os.environ.get("TERM") not in _DUMB:
             from rich.console import Console  # noqa: PLC0415 - takes a moment, and pipes need none
             from rich.progress import (  # noqa: PLC0415
                 BarColumn,

@@ -30,6 +30,7 @@ class BucketSource:
         self._prefix = prefix
         self._delete = delete
         self._after = ""
+        self.left_alone = 0
 
     async def count(self) -> None:
         """See `ReplaySource.count`."""

@@ -3,7 +3,6 @@
 | the queue is | the letter                               | it is                                                     |
 |--------------|------------------------------------------|-----------------------------------------------------------|
 | any          | matches no filter                        | kept                                                      |
-| any          | has come since the redrive began         | kept: it may be one that was sent back and failed again   |
 | standard     | any other                                | sent                                                      |
 | FIFO         | is older than five minutes               | sent, with its group and its deduplication id             |
 | FIFO         | is younger, new ids were not asked for   | kept: its queue would take it for a duplicate and drop it |
@@ -39,21 +38,17 @@ def group_of(message: Mapping[str, Any]) -> str | None:
     return group
 
 
-def kept_because(message: Mapping[str, Any], *, fifo: bool, new_ids: bool, began: float, now: float) -> str | None:
-    """Why a letter is not sent back now, by the module's table; None if it may be. Filters and groups are the caller's.
+def kept_because(message: Mapping[str, Any], *, new_ids: bool, now: float) -> str | None:
+    """Why a letter is not sent to a FIFO queue now; None if it may be. Filters and groups are the caller's.
 
     Args:
         message: as it was received.
-        fifo: whether its queue is a FIFO queue.
         new_ids: whether deduplication ids are made anew.
-        began: when the redrive began, in epoch seconds.
         now: epoch seconds.
     """
-    sent = sent_at(message)
-    if sent is not None and sent > began:
-        return "it has come since the redrive began"
-    if not fifo or new_ids:
+    if new_ids:
         return None
+    sent = sent_at(message)
     left = DEDUPLICATION_SECONDS + _LEEWAY - (0.0 if sent is None else now - sent)
     if left > 0:
         return (

@@ -3,7 +3,9 @@
 | what a receive brings                             | meaning                                   |
 |---------------------------------------------------|-------------------------------------------|
 | messages not seen before                          | they are given out                        |
-| only messages seen before: their hiding ran out   | held again, received again; twice: the end |
+| messages sent since the replay began              | held: what is sent back may fail and come again, for ever |
+| messages seen before: their hiding ran out        | held again                                |
+| no other messages than those, ten times in a row  | the end                                   |
 | nothing                                           | the end                                   |
 """
 
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from esmd.pollers.errors import Failure, Kind, SourceError, classify
 from esmd.pollers.localstack import LocalStackClients, reachable_url
 from esmd.pollers.sqs import ALL_MEMBERS, MAX_RECEIVE, MAX_VISIBILITY, checked_messages, entry_failures
+from esmd.replay.letters import sent_at
 from esmd.replay.sources import Item
 
 if TYPE_CHECKING:
@@ -28,6 +31,9 @@ _PAGE = 1000
 
 _UNKNOWN_CALL = frozenset({"InvalidAction", "UnknownOperationException", "NotImplemented", "InternalFailure"})
 """What servers say of a call that they do not have."""
+
+_FRUITLESS = 10
+"""Receives in a row that bring nothing that is meant; then the rest is not waited for."""
 
 _WAIT = 1
 """Seconds of a receive: with any wait all of a queue's servers are asked, without one only some."""
@@ -141,14 +147,17 @@ class QueueSource:
         queue: open.
         most: messages of one receive, at most 10: those wait for each other.
         hold: seconds that each may take.
+        began: when the replay began, in epoch seconds.
     """
 
-    def __init__(self, queue: ReplayQueue, *, most: int, hold: float) -> None:
+    def __init__(self, queue: ReplayQueue, *, most: int, hold: float, began: float) -> None:
         self._queue = queue
         self._most = min(most, MAX_RECEIVE)
         self._visibility = min(MAX_VISIBILITY, round(self._most * hold) + 60)
+        self._began = began
         self._held: dict[str, str] = {}
         self._seen: set[str] = set()
+        self.left_alone = 0
 
     async def count(self) -> int:
         """See `ReplaySource.count`."""
@@ -156,14 +165,16 @@ class QueueSource:
 
     async def next(self) -> Sequence[Item]:
         """See `ReplaySource.next`."""
-        for _ in range(2):
+        for _ in range(_FRUITLESS):
             messages = await self._queue.receive(self._most, visibility=self._visibility)
             new = [message for message in messages if message["MessageId"] not in self._seen]
             # Also of those seen before: the newest handle is the one that counts.
             self._held.update((message["MessageId"], message["ReceiptHandle"]) for message in messages)
             self._seen.update(message["MessageId"] for message in new)
-            if new or not messages:
-                return [Item(message["MessageId"], message.get("Body") or "", message) for message in new]
+            meant = [message for message in new if (sent_at(message) or 0.0) <= self._began]
+            self.left_alone += len(new) - len(meant)
+            if meant or not messages:
+                return [Item(message["MessageId"], message.get("Body") or "", message) for message in meant]
         return ()
 
     async def done(self, items: Sequence[Item]) -> Sequence[str]:

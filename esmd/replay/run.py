@@ -51,10 +51,12 @@ class Tally:
 
     Attributes:
         counts: results by status.
+        left_alone: items that have come since the replay began.
         stuck: items that were replayed and could not be deleted, with the reason: they come again.
     """
 
     counts: Counter[Status] = field(default_factory=Counter)
+    left_alone: int = 0
     stuck: list[str] = field(default_factory=list)
 
     @property
@@ -67,6 +69,8 @@ class Tally:
         if self.counts["planned"]:
             statuses[0] = "planned"
         text = ", ".join(f"{self.counts[status]} {status}" for status in statuses)
+        if self.left_alone:
+            text += f", {self.left_alone} came since and were left alone"
         return f"{text}, {len(self.stuck)} not deleted" if self.stuck else text
 
 
@@ -128,4 +132,5 @@ async def run(
                     say(item, result)
         return tally
     finally:
+        tally.left_alone = source.left_alone
         await asyncio.shield(asyncio.ensure_future(source.release()))

@@ -37,6 +37,9 @@ class Item:
 class ReplaySource(Protocol):
     """Where items come from. Calls raise `SourceError`."""
 
+    left_alone: int
+    """Items that have come since the replay began, and are not given out."""
+
     async def count(self) -> int | None:
         """About how many there are; None where nobody knows without looking at them."""
         ...
@@ -66,6 +69,7 @@ class FileSource:
         texts = documents(path.read_text(encoding="utf-8-sig"))
         self._items = [Item(f"{path.name}, record {number}", text) for number, text in enumerate(texts, start=1)]
         self._given = False
+        self.left_alone = 0
 
     async def count(self) -> int:
         """See `ReplaySource.count`."""

@@ -140,7 +140,6 @@ class LetterHandling:
         source_arn: of the queue whose letters these are, for letters that do not say it themselves.
         wanted: whether a letter, as a record of an event, is to be handled.
         at_once: most letters of one event.
-        began: when the replay began, in epoch seconds.
         dry_run: do nothing with them.
     """
 
@@ -154,7 +153,6 @@ class LetterHandling:
         source_arn: str,
         wanted: Callable[[Mapping[str, Any]], bool],
         at_once: int,
-        began: float,
         dry_run: bool,
     ) -> None:
         self._config = config
@@ -163,7 +161,6 @@ class LetterHandling:
         self._region = queue.arn.split(":")[3]
         self._source_arn = source_arn
         self._wanted = wanted
-        self._began = began
         self._dry_run = dry_run
         self.at_once = at_once
 
@@ -174,9 +171,8 @@ class LetterHandling:
         for item in items:
             arn = (item.origin.get("Attributes") or {}).get("DeadLetterQueueSourceArn") or self._source_arn
             record = sqs_record(item.origin, queue_arn=arn, region=self._region, windowed=False)
-            why = kept_because(item.origin, fifo=False, new_ids=False, began=self._began, now=time.time())
-            if why is not None or not self._wanted(record):
-                results[item.name] = Result("kept", why or "the filter does not match it")
+            if not self._wanted(record):
+                results[item.name] = Result("kept", "the filter does not match it")
             elif self._dry_run:
                 results[item.name] = Result("planned", f"for {self._function}")
             else:
@@ -206,7 +202,6 @@ class LetterSending:
         source_arn: as for `LetterHandling`; for filters.
         wanted: see there.
         new_ids: whether a FIFO queue's deduplication ids are made anew.
-        began: see there.
         dry_run: see there.
     """
 
@@ -219,14 +214,12 @@ class LetterSending:
         source_arn: str,
         wanted: Callable[[Mapping[str, Any]], bool],
         new_ids: bool,
-        began: float,
         dry_run: bool,
     ) -> None:
         self._target = target
         self._source_arn = source_arn
         self._wanted = wanted
         self._new_ids = new_ids
-        self._began = began
         self._dry_run = dry_run
         self._held_groups: set[str] = set()
 
@@ -241,7 +234,7 @@ class LetterSending:
         region = self._target.arn.split(":")[3]
         if not self._wanted(sqs_record(message, queue_arn=self._source_arn, region=region, windowed=False)):
             return Result("kept", "the filter does not match it")
-        why = kept_because(message, fifo=fifo, new_ids=self._new_ids, began=self._began, now=time.time())
+        why = kept_because(message, new_ids=self._new_ids, now=time.time()) if fifo else None
         if why is not None:
             return self._hold(message, Result("kept", why))
         if self._dry_run:
