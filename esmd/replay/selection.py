@@ -7,7 +7,7 @@ Reading begins at the first record, or at the oldest one kept where that is gone
 | holds the last record, or one behind it       | yes     |
 | is the last one of the shard                  | yes     |
 | is empty, and nothing lies behind it          | yes     |
-| is empty, many times in a row                 | yes     |
+| is empty, many times in a row, and nobody knows what lies behind | yes |
 | anything else                                 | no      |
 
 Between the first and the last record lie others too: those that no filter matched, and with `parallelization_factor`
@@ -75,7 +75,7 @@ class Range:
             any(number >= self._last for number in numbers)
             or page.next_iterator is None
             or (not numbers and page.millis_behind == 0)
-            or self._empty >= _MOST_EMPTY
+            or (page.millis_behind is None and self._empty >= _MOST_EMPTY)
         )
 
     @property

@@ -183,6 +183,7 @@ def page(*numbers: int, more: bool = True, behind: int | None = 1000) -> Page:
         ([page(3, more=False)], True, [3]),
         ([page(3), page(behind=0)], True, [3]),
         ([page(behind=None)] * 19, False, []),
+        ([page(behind=1)] * 50, False, []),
         ([page(behind=None)] * 20, True, []),
     ],
 )
