@@ -161,6 +161,8 @@ class MappingSet:
         mapping = mapping.model_copy(update={"name": name, "tags": dict(tags)})
         async with self._changing:
             registry = self._writable()
+            if (other := self._roster.find(name)) is not None:
+                raise ConflictError(f"the mapping {name} exists", twin=self._roster.entry(other))
             await self._check(mapping, name)
             now = self._wall()
             member = Member(name=name, uuid=uuid, mapping=mapping, origin="api", created_at=now, modified_at=now)
@@ -193,9 +195,8 @@ class MappingSet:
         """See `Control.tag`."""
         async with self._changing:
             member = self._roster.of_api(name)
-            modified_at = member.modified_at
-            await self._keep(member, member.mapping.model_copy(update={"tags": dict(tags)}))
-            member.modified_at = modified_at  # tags are no settings
+            tagged = member.mapping.model_copy(update={"tags": dict(tags)})
+            await self._keep(member, tagged, modified_at=member.modified_at)  # tags are no settings
 
     # --- pauses
 
@@ -333,10 +334,11 @@ class MappingSet:
         if self._permit is not None:
             await self._permit(self._roster.config.model_copy(update={"mappings": {name: mapping}}))
 
-    async def _keep(self, member: Member, mapping: AnyMapping) -> None:
+    async def _keep(self, member: Member, mapping: AnyMapping, *, modified_at: float | None = None) -> None:
         """Store other settings of a mapping of the API."""
         before = member.mapping, member.modified_at
-        member.mapping, member.modified_at = mapping, self._wall()
+        member.mapping = mapping
+        member.modified_at = self._wall() if modified_at is None else modified_at
         try:
             await _stored(self._writable().keep(member.kept()))
         except ControlError:

@@ -166,6 +166,9 @@ class Slot:
                     await self._work()
                 else:
                     await self._rest()
+            while self.pending and not self._ending:
+                self._wake.clear()
+                await _first_of(self.pending[0], self._wake)
         finally:
             self.ended = True
             self._tell()
@@ -198,6 +201,10 @@ class Slot:
             self._move("tried")
 
     async def _rest(self) -> None:
+        for event in self.pending:  # what had this name before may still drain
+            await _first_of(event, self._wake)
+            if self._wake.is_set():
+                return
         if self._unsaid and self.held is not None:
             self._telemetry.emit(MappingDisabled(mapping=self.name, reason=self.held))
         self._unsaid = False
