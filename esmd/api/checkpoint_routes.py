@@ -45,9 +45,9 @@ _MEMBERS = {"to", "reset", "import", "shard", "yes", "pid"}
 
 
 def routes(parts: ApiParts) -> list[web.RouteDef]:
-    """The routes over a daemon's parts; none where positions are not to be moved from here."""
+    """The routes over a daemon's parts; they refuse where positions are not to be moved from here."""
     if parts.store is None:
-        return []
+        return [web.get(_PATH, _refuse), web.post(_PATH, _refuse)]
     live = LivePositions(parts.control, parts.store, parts.telemetry)
 
     async def show(request: web.Request) -> web.Response:
@@ -74,6 +74,15 @@ def routes(parts: ApiParts) -> list[web.RouteDef]:
         return web.json_response(_planned(settings.name, planned, done=done))
 
     return [web.get(_PATH, _said(show)), web.post(_PATH, _said(change))]
+
+
+async def _refuse(_: web.Request) -> web.Response:
+    return refusal(
+        409,
+        "Conflict",
+        "a daemon of several processes does not move positions: each process goes on from what it has in memory",
+        hint="Stop it, move them, and start it again. esmd checkpoint show works meanwhile.",
+    )
 
 
 def _said(

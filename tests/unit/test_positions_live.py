@@ -214,7 +214,6 @@ async def url(lab: Lab, config: Config) -> AsyncIterator[str]:
     app = web.Application()
     parts = ApiParts(control=lab.control, status=None, telemetry=lab.collector, config=config, store=lab.store)
     app.add_routes(routes(parts))
-    assert routes(replace(parts, store=None)) == []
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -277,3 +276,19 @@ async def test_a_store_that_cannot_is_said(url: str, lab: Lab):
     async with ClientSession() as session, session.post(url, json={"reset": True, "yes": True}) as answer:
         assert (answer.status, (await answer.json())["hint"]) == (503, "Make room.")
     assert lab.control.did[-1] == "resume"
+
+
+async def test_a_daemon_of_several_processes_refuses_and_says_why(config: Config, lab: Lab):
+    app = web.Application()
+    app.add_routes(routes(ApiParts(control=lab.control, status=None, telemetry=lab.collector, config=config)))
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}/esmd/v1/mappings/orders/checkpoint"
+    async with ClientSession() as session:
+        for call in (session.get(url), session.post(url, json={"reset": True, "yes": True})):
+            async with call as answer:
+                said = await answer.json()
+                assert (answer.status, said["error"]) == (409, "Conflict")
+                assert "Stop it" in said["hint"]
+    await runner.cleanup()
