@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,6 +22,7 @@ from esmd.config.loader import load
 from esmd.config.schema import StreamMapping
 from esmd.control.protocol import InvalidError
 from esmd.control.results import LastResults
+from esmd.control.several import SeveralProcesses
 from esmd.control.triggers import on_hangup, watch
 from esmd.functions import place_of
 from esmd.loop import LoopError, loop_factory, settle_garbage
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from esmd.config.loader import Loaded
     from esmd.config.report import Diagnostic
     from esmd.config.schema import Config
+    from esmd.control.protocol import Control
     from esmd.control.triggers import Changes
     from esmd.function import Function
     from esmd.observe.telemetry import Telemetry
@@ -149,16 +152,22 @@ async def launch(
             if processes > 1:
                 from esmd.processes.fleet import Fleet  # noqa: PLC0415 - needed here only
 
-                return await Fleet(
-                    config,
-                    options=options,
-                    about=about(config, environ),
-                    processes=processes,
-                    level=log.level,
-                    store=store,
-                    telemetry=telemetry,
-                    shutdown=shutdown,
-                ).run()
+                several = await SeveralProcesses.begin(
+                    config, only=options.only, registry=store, telemetry=telemetry, wall=time.time
+                )
+                async with _served(several, config=config, store=None, telemetry=telemetry, environ=environ):
+                    with on_hangup(several.reload, telemetry=telemetry, shutdown=shutdown):
+                        return await Fleet(
+                            several.work,
+                            options=replace(options, only=frozenset()),  # what counts has been chosen
+                            about=about(config, environ),
+                            processes=processes,
+                            level=log.level,
+                            store=store,
+                            telemetry=telemetry,
+                            shutdown=shutdown,
+                            paused=several.paused,
+                        ).run()
             assembly = Assembly(
                 config,
                 options=options,
@@ -177,10 +186,9 @@ async def launch(
             )
             await mappings.begin()
             async with contextlib.AsyncExitStack() as beside:
-                if config.api.enabled:
-                    parts = ApiParts(control=mappings, status=None, telemetry=telemetry, config=config, store=store)
-                    path = socket_of(config, environ)
-                    await beside.enter_async_context(Listening(parts, path=path, listen=config.api.listen))
+                await beside.enter_async_context(
+                    _served(mappings, config=config, store=store, telemetry=telemetry, environ=environ)
+                )
                 if paths is not None:
                     beside.enter_context(on_hangup(mappings.reload, telemetry=telemetry, shutdown=shutdown))
                     if watching is not None:
@@ -189,6 +197,21 @@ async def launch(
                 if companion is not None:
                     await beside.enter_async_context(companion(config, clients, telemetry, assembly.functions))
                 return await assembly.daemon(mappings).run()
+
+
+def _served(
+    control: Control,
+    *,
+    config: Config,
+    store: DaemonStore | None,
+    telemetry: Telemetry,
+    environ: Mapping[str, str],
+) -> AbstractAsyncContextManager[None]:
+    """The API, for as long as the daemon lives; nothing, where the configuration wants none."""
+    if not config.api.enabled:
+        return contextlib.nullcontext()
+    parts = ApiParts(control=control, status=None, telemetry=telemetry, config=config, store=store)
+    return Listening(parts, path=socket_of(config, environ), listen=config.api.listen)
 
 
 async def _end(task: asyncio.Task[None]) -> None:
