@@ -176,7 +176,9 @@ def set_(
     target = _or_fail(lambda: parse_target(position, now=time.time()), usage=True)
     config = _configuration(paths, state)
     change = Change(mapping=mapping, arn=_arn(config, mapping), to=target, shard=shard)
-    _change(change, _state_file(config, state), body={"to": position, **_of_shard(shard)}, yes=yes, api=api)
+    _change(
+        change, _state_file(config, state), body={"to": position, **_of_shard(shard)}, yes=yes, api=_daemon(config, api)
+    )
 
 
 @command.command("reset")
@@ -204,7 +206,9 @@ def reset(
             f"the configuration has no stream mapping {mapping!r}; its mappings: {known}", param_hint="MAPPING"
         )
     change = Change(mapping=mapping, arn=settings.event_source_arn, to=to_position(start_of(settings)), shard=shard)
-    _change(change, _state_file(config, state), body={"reset": True, **_of_shard(shard)}, yes=yes, api=api)
+    _change(
+        change, _state_file(config, state), body={"reset": True, **_of_shard(shard)}, yes=yes, api=_daemon(config, api)
+    )
 
 
 @command.command("import")
@@ -234,7 +238,7 @@ def import_(
         stream = _run(_look_up(config, source))
     change = Change(mapping=mapping, arn=arn, to=exported, stream=stream)
     body = {"import": document(exported.mapping, exported.stored, now=time.time())}
-    _change(change, path, body=body, yes=yes, api=api)
+    _change(change, path, body=body, yes=yes, api=_daemon(config, api))
 
 
 def _change(change: Change, path: Path, *, body: dict[str, Any], yes: bool, api: str | None) -> None:
@@ -306,6 +310,15 @@ async def _look_up(config: Config, arn: str) -> StreamIdentity:
 
 
 # --- finding, and failing
+
+
+def _daemon(config: Config | None, api: str | None) -> str | None:
+    """Where the daemon of this configuration is, if nobody says so: its own file need not be `./esmd.yaml`."""
+    if api is not None or config is None:
+        return api
+    from esmd.api.address import find  # noqa: PLC0415
+
+    return str(find(None, environ=os.environ, config=config))
 
 
 def _of_shard(shard: str | None) -> dict[str, Any]:
