@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from esmd.config.schema import Config
     from esmd.control.protocol import Control
     from esmd.observe.telemetry import Telemetry
+    from esmd.state.protocol import StateStore
     from esmd.status.model import Snapshot
 
 
@@ -37,9 +38,11 @@ class ApiParts:
         status: knows how they are; None where nobody does.
         telemetry: where events go.
         config: as the daemon started with it; `control.config` is the one in force.
+        store: keeps the positions of stream mappings; None where they are not to be moved from here.
     """
 
     control: Control
     status: StatusSource | None
     telemetry: Telemetry
     config: Config
+    store: StateStore | None = None

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 ROUTES = (
     "esmd.api.control_routes",
     "esmd.api.lambda_api.routes",
+    "esmd.api.checkpoint_routes",
     "esmd.api.status_routes",
     "esmd.api.metrics",
     "esmd.api.page",

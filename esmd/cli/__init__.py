@@ -20,6 +20,8 @@ _COMMANDS = {
     "event": "Print an event as AWS would send it.",
     "lint": "Check configuration files, offline.",
     "filter": "Grep for events: print the JSON lines that a pattern matches.",
+    "checkpoint": "Show how far stream mappings have come, and move them.",
+    "replay": "Handle again what was given up: failure records and dead letters.",
     "schema": "Print the JSON schema of the configuration.",
 }
 

@@ -176,7 +176,7 @@ async def launch(
                     shutdown=shutdown,
                     paused=several.paused,
                 )
-                parts = ApiParts(control=several, status=fleet.status, telemetry=telemetry, config=config)
+                parts = ApiParts(control=several, status=fleet.status, telemetry=telemetry, config=config, store=None)
                 async with _served(parts, environ):
                     with on_hangup(several.reload, telemetry=telemetry, shutdown=shutdown):
                         return await fleet.run()
@@ -201,7 +201,7 @@ async def launch(
                 if config.api.enabled:
                     status = StatusSource(mappings, process=process, statistics=statistics, history=history)
                     await beside.enter_async_context(status.running())
-                    parts = ApiParts(control=mappings, status=status, telemetry=telemetry, config=config)
+                    parts = ApiParts(control=mappings, status=status, telemetry=telemetry, config=config, store=store)
                     await beside.enter_async_context(_served(parts, environ))
                 if paths is not None:
                     beside.enter_context(on_hangup(mappings.reload, telemetry=telemetry, shutdown=shutdown))

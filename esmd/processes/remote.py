@@ -49,6 +49,19 @@ class RemoteStateStore:
         """
         await self._do("save", mapping, identity, *progress)
 
+    async def move(self, mapping: str, identity: StreamIdentity, *progress: ShardProgress) -> None:  # noqa: ARG002
+        """See `StateStore.move`: not from here. The parent's books say who reads these shards.
+
+        Raises:
+            StateError: always.
+        """
+        if self._closed:
+            raise closed()
+        raise StateError(
+            f"shards of mapping {mapping} are not moved from one of several processes",
+            hint="Stop the daemon, move them, and start it again.",
+        )
+
     async def forget(self, mapping: str, identity: StreamIdentity, shard_ids: Iterable[str]) -> None:
         """See `StateStore.forget`."""
         await self._do("forget", mapping, identity, tuple(shard_ids))

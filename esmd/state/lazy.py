@@ -89,6 +89,10 @@ class LazyStateStore:
         """See `StateStore.save`."""
         await (await self._opened()).save(mapping, identity, *progress)
 
+    async def move(self, mapping: str, identity: StreamIdentity, *progress: ShardProgress) -> None:
+        """See `StateStore.move`."""
+        await (await self._opened()).move(mapping, identity, *progress)
+
     async def forget(self, mapping: str, identity: StreamIdentity, shard_ids: Iterable[str]) -> None:
         """See `StateStore.forget`."""
         await (await self._opened()).forget(mapping, identity, shard_ids)

@@ -50,6 +50,10 @@ class MemoryStateStore:
             changed[each.shard_id] = each
         shards.update(changed)
 
+    async def move(self, mapping: str, identity: StreamIdentity, *progress: ShardProgress) -> None:
+        """See `StateStore.move`."""
+        self._begun(mapping, identity).update((each.shard_id, each) for each in progress)
+
     async def forget(self, mapping: str, identity: StreamIdentity, shard_ids: Iterable[str]) -> None:
         """See `StateStore.forget`."""
         shards = self._begun(mapping, identity)

@@ -8,6 +8,8 @@
 | `save`   | the same identity, no or an earlier position | the shard's progress is replaced             |
 | `save`   | the same identity, a later position     | `PositionMovedBackError`, nothing saved           |
 | `save`   | no or another identity                  | `OtherStreamError`, nothing saved                 |
+| `move`   | the same identity                       | the shard's progress is replaced, wherever it was |
+| `move`   | no or another identity                  | `OtherStreamError`, nothing moved                 |
 | `forget` | the same identity                       | those shards are gone; unknown ones do not matter |
 | `forget` | no or another identity                  | `OtherStreamError`, nothing forgotten             |
 | `load`   | nothing of that ARN                     | None                                              |
@@ -138,6 +140,17 @@ class StateStore(Protocol):
         Raises:
             PositionMovedBackError: a shard is further already. `SHARD_END` is the furthest.
             OtherStreamError: the mapping has not begun on this identity, or has begun on another one since.
+        """
+        ...
+
+    async def move(self, mapping: str, identity: StreamIdentity, *progress: ShardProgress) -> None:
+        """Put one or more shards elsewhere because somebody wants it so, forwards or back, all or none.
+
+        What is kept of failing batches and of an open window is replaced too: it belongs to the position it was kept with.
+        Nobody may be reading these shards.
+
+        Raises:
+            OtherStreamError: as for `save`.
         """
         ...
 

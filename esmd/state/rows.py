@@ -68,22 +68,17 @@ def save(
     for each in progress:
         stored = changed.get(each.shard_id) or _position(connection, mapping, identity.arn, each.shard_id)
         check_advance(mapping, each, stored)
-        changed[each.shard_id] = position = each.position
-        rows.append(
-            (
-                mapping,
-                identity.arn,
-                each.shard_id,
-                json.dumps(each.parents),
-                position.kind,
-                position.sequence_number,
-                position.timestamp,
-                _blob(each.trouble),
-                _blob(each.window),
-                each.updated_at,
-            )
-        )
+        changed[each.shard_id] = each.position
+        rows.append(_row(mapping, identity.arn, each))
     connection.executemany(_SAVE, rows)
+
+
+def move(
+    connection: sqlite3.Connection, mapping: str, identity: StreamIdentity, progress: Iterable[ShardProgress]
+) -> None:
+    """See `StateStore.move`."""
+    check_identity(mapping, identity, _created_at(connection, mapping, identity.arn))
+    connection.executemany(_SAVE, [_row(mapping, identity.arn, each) for each in progress])
 
 
 def forget(connection: sqlite3.Connection, mapping: str, identity: StreamIdentity, shard_ids: Iterable[str]) -> None:
@@ -162,6 +157,22 @@ def _as_position(shard_id: str, kind: Any, sequence_number: str | None, timestam
         return Position(kind, sequence_number, timestamp)
     except ValueError as error:
         raise damaged(f"the position of shard {shard_id}", str(error)) from error
+
+
+def _row(mapping: str, arn: str, progress: ShardProgress) -> tuple[Any, ...]:
+    position = progress.position
+    return (
+        mapping,
+        arn,
+        progress.shard_id,
+        json.dumps(progress.parents),
+        position.kind,
+        position.sequence_number,
+        position.timestamp,
+        _blob(progress.trouble),
+        _blob(progress.window),
+        progress.updated_at,
+    )
 
 
 def _progress(row: tuple[Any, ...]) -> ShardProgress:

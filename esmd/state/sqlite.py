@@ -92,6 +92,10 @@ class SqliteStateStore:
         """See `StateStore.save`."""
         await self._do(lambda connection: rows.save(connection, mapping, identity, progress))
 
+    async def move(self, mapping: str, identity: StreamIdentity, *progress: ShardProgress) -> None:
+        """See `StateStore.move`."""
+        await self._do(lambda connection: rows.move(connection, mapping, identity, progress))
+
     async def forget(self, mapping: str, identity: StreamIdentity, shard_ids: Iterable[str]) -> None:
         """See `StateStore.forget`."""
         ids = tuple(shard_ids)  # the caller may change its own until the thread comes to it

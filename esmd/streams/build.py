@@ -62,7 +62,7 @@ def stream_settings(mapping: StreamMapping, *, function_arn: str, is_local: bool
         region=mapping.stream.region,
         function_arn=function_arn,
         role_arn=f"arn:aws:iam::{mapping.stream.account_id}:role/esmd",
-        start=_start(mapping),
+        start=start_of(mapping),
         batch_size=mapping.batch_size,
         window=mapping.maximum_batching_window_in_seconds,
         parallelization_factor=mapping.parallelization_factor,
@@ -86,7 +86,8 @@ def stream_settings(mapping: StreamMapping, *, function_arn: str, is_local: bool
     )
 
 
-def _start(mapping: StreamMapping) -> Seek:
+def start_of(mapping: StreamMapping) -> Seek:
+    """The starting position of a mapping."""
     if mapping.starting_position == "AT_TIMESTAMP" and mapping.starting_position_timestamp is not None:
         return Seek.at_time(mapping.starting_position_timestamp)
     return LATEST if mapping.starting_position == "LATEST" else TRIM_HORIZON

@@ -171,6 +171,38 @@ async def _(store: StateStore) -> None:
     assert await shards(store) == {}
 
 
+@row("move", "the same identity")
+async def _(store: StateStore) -> None:
+    await store.begin("orders", FIRST)
+    await store.save(
+        "orders", FIRST, at("10", "a", trouble='{"attempt":2}', window="{}"), at(SHARD_END, "b"), at("3", "c")
+    )
+    if isinstance(store, RemoteStateStore):
+        with pytest.raises(StateError, match=r"orders are not moved from one of several processes.*Stop the daemon"):
+            await store.move("orders", FIRST, at("9", "a"))
+        assert (await shards(store))["a"].position == Position.after("10")
+        return
+    moved = at("9", "a"), at(TRIM_HORIZON, "b"), at(LATEST, "new", parents=("b",))
+    await store.move("orders", FIRST, *moved)
+    assert await shards(store) == {**{each.shard_id: each for each in moved}, "c": at("3", "c")}
+    await store.save("orders", FIRST, at("10", "a"))
+    with pytest.raises(PositionMovedBackError):
+        await store.save("orders", FIRST, at("9", "a"))
+
+
+@row("move", "no or another identity")
+async def _(store: StateStore) -> None:
+    with pytest.raises(StateError):
+        await store.move("orders", FIRST, at("5"))
+    assert await store.load("orders", ARN) is None
+    await store.begin("orders", SECOND)
+    await store.save("orders", SECOND, at("5"))
+    with pytest.raises(StateError) as caught:
+        await store.move("orders", FIRST, at("4"))
+    assert isinstance(caught.value, OtherStreamError) or isinstance(store, RemoteStateStore)
+    assert await shards(store) == {"shard-0": at("5")}
+
+
 @row("forget", "the same identity")
 async def _(store: StateStore) -> None:
     await store.begin("orders", FIRST)
@@ -220,6 +252,7 @@ async def _(store: StateStore) -> None:
         lambda: store.load("orders", ARN),
         lambda: store.begin("orders", FIRST),
         lambda: store.save("orders", FIRST, at("5")),
+        lambda: store.move("orders", FIRST, at("5")),
         lambda: store.forget("orders", FIRST, ["shard-0"]),
         store.mappings,
     ):

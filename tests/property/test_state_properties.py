@@ -99,6 +99,20 @@ class Stores(RuleBasedStateMachine):
             results = self.runner.run(save(store))
             assert [None if result is None else type(result) for result in results] == expected
 
+    @rule(mapping=MAPPINGS, identity=IDENTITIES, progress=st.lists(PROGRESS, max_size=3))
+    def move(self, mapping: str, identity: StreamIdentity, progress: list[ShardProgress]) -> None:
+        begun = self.model.get((mapping, identity.arn))
+        known = begun is not None and begun[0] == identity
+        if begun is not None and known:
+            begun[1].update((each.shard_id, each) for each in progress)
+        for store in self.both():
+            try:
+                self.runner.run(store.move(mapping, identity, *progress))
+            except OtherStreamError:
+                assert not known
+            else:
+                assert known
+
     @rule(mapping=MAPPINGS, identity=IDENTITIES, shard_ids=st.sets(st.sampled_from(["a", "b", "never"])))
     def forget(self, mapping: str, identity: StreamIdentity, shard_ids: set[str]) -> None:
         begun = self.model.get((mapping, identity.arn))

@@ -1,0 +1,18 @@
+"""The events of positions that somebody moves while the daemon runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from esmd.observe.stream_events import ShardEvent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointMoved(ShardEvent):
+    """Somebody has moved the position of a shard. Attempts of failing batches and the open window went with the old one."""
+
+    name: ClassVar[str] = "checkpoint.moved"
+    before: str | None
+    """Where it was; without a value where nothing was stored."""
+    position: str

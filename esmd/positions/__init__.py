@@ -1,0 +1,1 @@
+"""Positions of stream mappings as a person sees and moves them."""
