@@ -20,6 +20,7 @@ from esmd.observe import logging
 from esmd.observe.daemon_events import ConfigWarning
 from esmd.observe.statistics import Statistics
 from esmd.observe.telemetry import Broadcast
+from esmd.service import ServiceManager
 from esmd.shutdown import Shutdown
 
 if TYPE_CHECKING:
@@ -113,7 +114,9 @@ async def launch(
         processes: how many share the work; with one, this one does all of it.
     """
     statistics = Statistics()
-    telemetry = Broadcast(logging.configure(log_format=log.log_format, level=log.level), statistics.sink)
+    service = ServiceManager(os.environ)  # of this process, whatever `environ` says of endpoints
+    sinks = [logging.configure(log_format=log.log_format, level=log.level), statistics.sink]
+    telemetry = Broadcast(*sinks, *([service.sink] if service.present else []))
     for warning in warnings:
         telemetry.emit(
             ConfigWarning(
@@ -125,7 +128,11 @@ async def launch(
         )
     shutdown = Shutdown()
     with shutdown.signals():
-        async with make_clients(config.aws, environ) as clients, _state(config, options, state) as store:
+        async with (
+            service.attended(telemetry),
+            make_clients(config.aws, environ) as clients,
+            _state(config, options, state) as store,
+        ):
             await refuse_remote(config, clients, allow_remote=allow_remote, environ=environ)
             if processes > 1:
                 from esmd.processes.fleet import Fleet  # noqa: PLC0415 - needed here only
