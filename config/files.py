@@ -3,7 +3,7 @@
 | section                  | in several files                                                        |
 |--------------------------|-------------------------------------------------------------------------|
 | `functions`, `mappings`  | united; a name twice is an error that names both places                  |
-| `version`, `aws`, `state` | may be repeated where they say the same                                 |
+| `version`, `aws`, `state`, `api` | may be repeated where they say the same                                 |
 | `x-...`                  | ignored: room for anchors                                               |
 | anything else            | an error                                                                |
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-SINGLE = ("version", "aws", "state")
+SINGLE = ("version", "aws", "state", "api")
 """Sections that all files share."""
 
 NAMED = ("functions", "mappings")
@@ -63,7 +63,7 @@ class Contents:
     Attributes:
         files: those that were found, as named.
         complete: whether every file could be read to its end.
-        single: each occurrence of `version`, `aws` and `state`.
+        single: each occurrence of `version`, `aws`, `state` and `api`.
         named: the entries of `functions` and `mappings` by name.
     """
 

@@ -16,23 +16,24 @@ from esmd.config.function_kinds import form_of
 from esmd.config.kinds import kind_of
 from esmd.config.mapping_rules import mapping_findings
 from esmd.config.report import Diagnostic, Place, Report, shown
-from esmd.config.rules import function_findings
+from esmd.config.rules import api_findings, function_findings
 from esmd.config.schema import (
+    ApiSettings,
     AwsSettings,
     Config,
     InvokedFunction,
     RoutedFunction,
     SqsMapping,
     StateSettings,
-    StreamMapping,
 )
 from esmd.config.validation import Kind, Validated, report_findings, validate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from esmd.config.fields import Settings
+    from esmd.config.rules import Finding
     from esmd.config.schema import AnyFunction, AnyMapping
 
 _Model = TypeVar("_Model", bound="Settings")
@@ -69,6 +70,7 @@ def load(paths: Sequence[Path], *, environ: Mapping[str, str]) -> Loaded:
     version = _version(contents, report)
     aws = _shared(contents, "aws", AwsSettings, report)
     state = _shared(contents, "state", StateSettings, report)
+    api = _shared(contents, "api", ApiSettings, report, rules=api_findings)
     registered = contents.named["functions"].items()
     functions = {name: each for name, section in registered if (each := _function(section, report))}
     mapped = contents.named["mappings"].items()
@@ -77,16 +79,18 @@ def load(paths: Sequence[Path], *, environ: Mapping[str, str]) -> Loaded:
     _versions(contents, functions, report)
     _no_twins(contents, mappings, report)
     _shares(mappings, functions, report)
-    _purpose(contents, mappings, report)
+    _purpose(contents, report)
     if report.failed:
         return Loaded(None, report.ordered())
     config = Config(
         version=version,
         aws=aws,
         state=state,
+        api=api,
         functions={name: function.model for name, function in functions.items()},
         mappings={name: mapping.model for name, mapping in mappings.items()},
         files=tuple(file.absolute() for file in contents.files),
+        file_of={name: contents.named["mappings"][name].source.file.absolute() for name in mappings},
     )
     return Loaded(config, report.ordered())
 
@@ -104,7 +108,14 @@ def _version(contents: Contents, report: Report) -> Any:
     return version
 
 
-def _shared(contents: Contents, name: str, model: type[Any], report: Report) -> Any:
+def _shared(
+    contents: Contents,
+    name: str,
+    model: type[Any],
+    report: Report,
+    *,
+    rules: Callable[[Any], Iterator[Finding]] | None = None,
+) -> Any:
     """A section that several files may hold, if all of them say the same."""
     first: tuple[Section, Settings] | None = None
     for section in contents.single[name]:
@@ -113,6 +124,8 @@ def _shared(contents: Contents, name: str, model: type[Any], report: Report) -> 
         checked = validate(model, bound, report, context={"directory": section.directory})
         if checked is None or checked.wrong:
             continue
+        if rules is not None:
+            report_findings(rules(checked.model), bound, report)
         if first is None:
             first = (section, checked.model)
         elif first[1] != checked.model:
@@ -226,10 +239,6 @@ def _shares(
             )
 
 
-def _purpose(contents: Contents, mappings: Mapping[str, Validated[AnyMapping]], report: Report) -> None:
+def _purpose(contents: Contents, report: Report) -> None:
     if not report.failed and contents.files and not contents.named["mappings"]:
         report.warning(Place(contents.files[0]), "there are no mappings: nothing to run")
-    if any(isinstance(checked.model, StreamMapping) for checked in mappings.values()):
-        return
-    for section in contents.single["state"]:
-        report.warning(section.place, "has no effect: SQS mappings keep no positions")

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from annotated_types import Ge, Gt, Le, MaxLen
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic_core import PydanticUndefined
 
+from esmd.config.api_schema import ApiSettings
 from esmd.config.binding import written
 from esmd.config.fields import Api, Injected, JsonText, Texts
 from esmd.config.mapping_schema import (
@@ -49,6 +50,7 @@ _TITLES: dict[type[BaseModel], str] = {
     Config: "The file",
     AwsSettings: "`aws`",
     StateSettings: "`state`",
+    ApiSettings: "`api`",
     PythonFunction: "`functions.<name>`: a Python function",
     CommandFunction: "`functions.<name>`: a command",
     HttpFunction: "`functions.<name>`: a URL",
@@ -157,7 +159,13 @@ def _kind(info: FieldInfo) -> str:
         return "list of mappings" if text.startswith("tuple") else "mapping"
     if Path in parts:
         return "list of paths" if text.startswith("tuple") else "path"
-    names = {bool: "true or false", int: "whole number", float: "seconds or duration", str: "text"}
+    names = {
+        bool: "true or false",
+        int: "whole number",
+        float: "seconds or duration",
+        str: "text",
+        SecretStr: "text, a secret",
+    }
     name = next(names[each] for each in parts if each in names)
     return f"list of {name}s" if text.startswith("tuple") else name
 

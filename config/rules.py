@@ -9,6 +9,9 @@
 | `shares`            | versions                                  | the shares are not 100 percent                       |
 | `headers`           | headers                                   | not a header's name or text, or one that esmd sets   |
 | `certificates`      | url, verify_tls, ca_file                  | warning: no effect                                   |
+| `exposed`           | listen, token, enabled                    | other machines could use the API without a token     |
+
+`exposed` is of the section `api`, the others of functions.
 
 A rule is a pure function from a model to findings. It is left out where a setting that it reads is itself wrong: one
 mistake, one diagnostic.
@@ -21,6 +24,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from esmd.config.api_schema import host_and_port, is_loopback
 from esmd.config.report import Severity, shown
 from esmd.config.schema import HttpFunction, ProcessFunction, PythonFunction, RoutedFunction, TimedFunction
 
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator
 
     from esmd.config.fields import Settings
-    from esmd.config.schema import AnyFunction
+    from esmd.config.schema import AnyFunction, ApiSettings
 
 _Model = TypeVar("_Model", bound="Settings")
 
@@ -86,6 +90,19 @@ def function_findings(function: AnyFunction, *, wrong: Container[str] = ()) -> I
         yield from apply(_HTTP_RULES, function, wrong)
     if isinstance(function, RoutedFunction):
         yield from apply(_ROUTED_RULES, function, wrong)
+
+
+def api_findings(api: ApiSettings) -> Iterator[Finding]:
+    """What the rules say about the section `api`."""
+    if api.listen is None or api.token is not None:
+        return
+    host, _ = host_and_port(api.listen)
+    if not is_loopback(host):
+        yield Finding(
+            ("listen",),
+            f"other machines can reach {shown(host)}: without a token anybody there could change your mappings",
+            "set api.token, such as ${ESMD_API_TOKEN}, or listen on 127.0.0.1",
+        )
 
 
 def apply(

@@ -13,6 +13,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field
 
+from esmd.config.api_schema import ApiSettings
 from esmd.config.fields import FilePath, Injected, Settings, url
 from esmd.config.function_schema import (
     AnyFunction,
@@ -32,6 +33,7 @@ from esmd.config.stream_schema import DynamoDbMapping, KinesisMapping, StreamMap
 __all__ = [
     "AnyFunction",
     "AnyMapping",
+    "ApiSettings",
     "AwsSettings",
     "CommandFunction",
     "Config",
@@ -75,7 +77,7 @@ class AwsSettings(Settings):
 
 
 class StateSettings(Settings):
-    """Where positions in streams are kept. SQS mappings keep none."""
+    """What survives the end of the daemon: positions in streams, pauses, mappings made through the API."""
 
     path: FilePath | None = None
     """A file; left out: `esmd.db` under the XDG state directory."""
@@ -89,13 +91,17 @@ class Config(Settings):
     aws: AwsSettings = AwsSettings()
     """Where AWS is."""
     state: StateSettings = StateSettings()
-    """Where positions in streams are kept."""
+    """What survives the end of the daemon."""
+    api: ApiSettings = ApiSettings()
+    """The daemon's own API."""
     functions: dict[str, AnyFunction] = Field(default_factory=dict)
     """The registered functions by name: 1 to 64 letters, digits, hyphens and underscores."""
     mappings: dict[str, AnyMapping] = Field(default_factory=dict)
     """The event source mappings by name: 1 to 64 letters, digits, hyphens, underscores and dots."""
     files: Annotated[tuple[Path, ...], Injected()] = ()
     """The files it was read from, absolute."""
+    file_of: Annotated[dict[str, Path], Injected()] = Field(default_factory=dict)
+    """The file that holds each mapping, by the mapping's name."""
 
     def versions_of(self, name: str) -> dict[str, int]:
         """The functions that `name` invokes, with their shares in percent: itself, unless it routes to versions."""

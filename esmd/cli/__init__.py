@@ -25,7 +25,7 @@ Exit codes
   0    done; after TERM or INT: drained completely
   1    failed while running; `filter`: nothing matched
   2    wrong usage
-  69   endpoint unreachable with --fail-fast
+  69   endpoint unreachable with --fail-fast; no daemon answers
   75   drain cut short by --grace: unfinished work is delivered again
   78   invalid configuration or pattern
   130  ended at once by a second interrupt

@@ -13,7 +13,7 @@ class Exit(IntEnum):
     """Something went wrong while running, or a search found nothing."""
     USAGE = 2
     UNAVAILABLE = 69
-    """The endpoint cannot be reached, and `--fail-fast` was given."""
+    """The endpoint cannot be reached, and `--fail-fast` was given; or no daemon answers a command that needs one."""
     CUT_SHORT = 75
     """The drain was ended by the grace period: what was still running will be delivered again."""
     CONFIG = 78

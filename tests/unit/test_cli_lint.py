@@ -20,10 +20,10 @@ functions: {f: {handler: m.f}}
 mappings:
   a: {event_source_arn: "arn:aws:sqs:us-east-1:000000000000:q", function_name: f}
 """
-WARNED = GOOD + "state: {path: x.db}\n"
+WARNED = GOOD.replace("function_name: f}", "function_name: f, metrics_config: {}}")
 BAD = GOOD.replace("function_name: f}", "function_name: g}")
 BAD_LINE = 'esmd.yaml:3:80: mappings.a.function_name: Function does not exist: "g" (registered: f)'
-WARNING_LINE = "esmd.yaml:4:1: warning: state: has no effect: SQS mappings keep no positions"
+WARNING_LINE = "esmd.yaml:3:99: warning: mappings.a.metrics_config: has no effect here: nothing is sent to CloudWatch"
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +70,7 @@ def test_several_files_are_one_configuration() -> None:
 
 
 def test_json_is_one_list_of_all_diagnostics() -> None:
-    write(BAD + "state: {path: x.db}\n")
+    write(BAD.replace("function_name: g}", "function_name: g, kms_key_arn: 'arn:aws:kms:us-east-1:1:key/k'}"))
     result = run("--format", "json")
     assert result.exit_code == 78
     error, warning = json.loads(result.stdout)
@@ -83,7 +83,7 @@ def test_json_is_one_list_of_all_diagnostics() -> None:
         "hint": "registered: f",
         "severity": "error",
     }
-    assert (warning["severity"], warning["line"]) == ("warning", 4)
+    assert (warning["severity"], warning["line"]) == ("warning", 3)
 
 
 def test_json_of_a_good_configuration_is_an_empty_list() -> None:

@@ -459,16 +459,15 @@ def test_a_suspicious_filter_is_told_at_its_place_in_the_pattern(write: Write) -
     assert diagnostic.path == "mappings.a.filter_criteria.filters[0].pattern.eventSource"
 
 
-def test_a_folder_that_does_not_exist_and_a_state_without_streams_are_told(write: Write) -> None:
+def test_a_folder_that_does_not_exist_is_told(write: Write) -> None:
     path = write(
         "state: {path: esmd.db}\nfunctions: {f: {handler: m.f, python_path: [., lib]}}\n"
         f"mappings: {{a: {{event_source_arn: '{ARN}', function_name: f}}}}"
     )
-    config = valid(path, warnings=2)
+    config = valid(path, warnings=1)
     assert config.state.path == path.parent / "esmd.db"
     assert config.functions["f"].python_path == (path.parent, path.parent / "lib")
     assert lines(path) == [
-        "esmd.yaml:1:1: warning: state: has no effect: SQS mappings keep no positions",
         'esmd.yaml:2:48: warning: functions.f.python_path[1]: no such folder: "lib"',
     ]
 
