@@ -16,8 +16,11 @@ _COMMANDS = {
     "event": "Print an event as AWS would send it.",
     "lint": "Check configuration files, offline.",
     "filter": "Grep for events: print the JSON lines that a pattern matches.",
+    "doctor": "Look whether a configuration can run, and what will hurt later.",
     "schema": "Print the JSON schema of the configuration.",
     "import": "Write a configuration from mappings that stand elsewhere.",
+    "init": "Write a small configuration that works, with its handler.",
+    "completion": "Print the script by which a shell completes commands.",
 }
 
 _EPILOG = """\b
