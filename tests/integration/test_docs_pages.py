@@ -1,4 +1,4 @@
-"""The pages of docs/handlers do what they say: every example is run as its reader would."""
+"""The pages of docs/handlers and docs/how-to do what they say: every example is run as its reader would."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 from support.pages import PageError, blocks_of, has_example, missing_line, run_page
 
 HANDLERS = Path(__file__).parents[2] / "docs/handlers"
-PAGES = sorted(HANDLERS.glob("*.md"))
+HOW_TO = HANDLERS.with_name("how-to")
+PAGES = sorted([*HANDLERS.glob("*.md"), *HOW_TO.glob("*.md")])
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
