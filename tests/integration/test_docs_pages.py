@@ -11,8 +11,8 @@ import pytest
 from support.pages import PageError, blocks_of, has_example, missing_line, run_page
 
 HANDLERS = Path(__file__).parents[2] / "docs/handlers"
-HOW_TO = HANDLERS.with_name("how-to")
-PAGES = sorted([*HANDLERS.glob("*.md"), *HOW_TO.glob("*.md")])
+HOW_TO = Path(__file__).parents[2] / "docs/how-to"
+PAGES = sorted((*HANDLERS.glob("*.md"), *HOW_TO.glob("*.md")))
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
