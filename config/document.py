@@ -14,7 +14,7 @@ its composer recurses, lets duplicate keys pass, and expands aliases without a b
 | anything in quotes, block scalars  | text                                                                   |
 | `&name` and `*name`                | the same node again; all aliases together may stand for 50,000 nodes   |
 | `<<: *name`, `<<: [*a, *b]`        | the entries that the mapping itself (or an earlier one) does not have  |
-| a tag (`!Ref`, `!!str`)            | refused                                                                |
+| a tag (`!Ref`, `!!str`)            | refused; kept (`Ref`) where the caller says `tags`, unless it is `!!`   |
 | a key twice                        | refused, both places named                                             |
 | a key that is a list or a mapping  | refused                                                                |
 | a second document                  | refused                                                                |
@@ -73,6 +73,7 @@ class Scalar:
     column: int
     text: str
     plain: bool
+    tag: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,6 +83,7 @@ class Listing:
     line: int
     column: int
     items: tuple[Node, ...]
+    tag: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,6 +93,7 @@ class Table:
     line: int
     column: int
     entries: tuple[tuple[Scalar, Node], ...]
+    tag: str = ""
 
 
 Node: TypeAlias = Scalar | Listing | Table
@@ -116,8 +119,11 @@ def resolve(text: str, *, accounts: bool = True) -> Plain:
     return text
 
 
-def read_document(raw: bytes, *, file: Path, report: Report) -> Node | None:
-    """The root node of a YAML file; None after an error that leaves nothing to go on with, which is reported."""
+def read_document(raw: bytes, *, file: Path, report: Report, tags: bool = False) -> Node | None:
+    """The root node of a YAML file; None after an error that leaves nothing to go on with, which is reported.
+
+    With `tags`, a node keeps its own tag without the exclamation mark: templates of CloudFormation have them.
+    """
     whole = Place(file)
     if len(raw) > MAX_BYTES:
         report.error(whole, f"larger than {MAX_BYTES // 1024 // 1024} MiB")
@@ -129,7 +135,7 @@ def read_document(raw: bytes, *, file: Path, report: Report) -> Node | None:
         line, column = before.count(b"\n") + 1, len(before) - before.rfind(b"\n")
         report.error(Place(file, line, column), f"not UTF-8: byte 0x{raw[error.start]:02x}")
         return None
-    return _Builder(file, report).build(text)
+    return _Builder(file, report, tags=tags).build(text)
 
 
 @dataclass(slots=True)
@@ -141,6 +147,7 @@ class _Open:
     is_table: bool
     anchor: str | None
     started_at: int
+    tag: str
     children: list[Node]
 
 
@@ -149,9 +156,10 @@ class _Stop(Exception):  # noqa: N818 - a jump, never seen outside
 
 
 class _Builder:
-    def __init__(self, file: Path, report: Report) -> None:
+    def __init__(self, file: Path, report: Report, *, tags: bool) -> None:
         self.file = file
         self.report = report
+        self.tags = tags
         self.anchors: dict[str, tuple[Node, int]] = {}
         self.nodes = 0
 
@@ -194,12 +202,12 @@ class _Builder:
             elif isinstance(event, yaml.ScalarEvent):
                 node = self._scalar(event)
             elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
-                self._refuse_tag(event)
+                tag = self._tag(event)
                 if len(open_) >= MAX_DEPTH:
                     raise self._stop(event, f"nested deeper than {MAX_DEPTH} levels")
                 line, column = _start(event)
                 is_table = isinstance(event, yaml.MappingStartEvent)
-                open_.append(_Open(line, column, is_table, event.anchor, self.nodes, []))
+                open_.append(_Open(line, column, is_table, event.anchor, self.nodes, tag, []))
                 self._count(event, 1)
             elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
                 node = self._close(open_.pop())
@@ -212,10 +220,10 @@ class _Builder:
         return root
 
     def _scalar(self, event: yaml.ScalarEvent) -> Scalar:
-        self._refuse_tag(event)
+        tag = self._tag(event)
         before = self.nodes
         self._count(event, 1)
-        scalar = Scalar(*_start(event), event.value, plain=event.style is None or event.style == "")
+        scalar = Scalar(*_start(event), event.value, plain=event.style is None or event.style == "", tag=tag)
         if event.anchor:
             self.anchors[event.anchor] = (scalar, self.nodes - before)
         return scalar
@@ -231,9 +239,9 @@ class _Builder:
     def _close(self, done: _Open) -> Node:
         node: Node
         if done.is_table:
-            node = Table(done.line, done.column, self._entries(done.children))
+            node = Table(done.line, done.column, self._entries(done.children), done.tag)
         else:
-            node = Listing(done.line, done.column, tuple(done.children))
+            node = Listing(done.line, done.column, tuple(done.children), done.tag)
         if done.anchor:
             self.anchors[done.anchor] = (node, self.nodes - done.started_at)
         return node
@@ -272,12 +280,17 @@ class _Builder:
         if self.nodes > MAX_NODES:
             raise self._stop(event, f"more than {MAX_NODES:,} values, aliases expanded")
 
-    def _refuse_tag(self, event: Any) -> None:
+    def _tag(self, event: Any) -> str:
+        """The tag of a node where tags are kept; else it is refused."""
+        own = event.tag is not None and event.tag[:1] == "!" and len(event.tag) > 1
+        if self.tags and own:
+            return str(event.tag[1:])
         if event.tag is not None:
             tag = event.tag.replace("tag:yaml.org,2002:", "!!")
             place = Place(self.file, *_start(event))
             self.report.refused.add(place)
             self.report.error(place, f"the tag {tag} is not supported", hint="write the value itself")
+        return ""
 
     def _stop(self, event: Any, message: str) -> _Stop:
         line, column = _start(event)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import keyword
 
 import click
 
@@ -22,7 +23,11 @@ _COMMANDS = {
     "filter": "Grep for events: print the JSON lines that a pattern matches.",
     "checkpoint": "Show how far stream mappings have come, and move them.",
     "replay": "Handle again what was given up: failure records and dead letters.",
+    "doctor": "Look whether a configuration can run, and what will hurt later.",
     "schema": "Print the JSON schema of the configuration.",
+    "import": "Write a configuration from mappings that stand elsewhere.",
+    "init": "Write a small configuration that works, with its handler.",
+    "completion": "Print the script by which a shell completes commands.",
 }
 
 _EPILOG = """\b
@@ -46,7 +51,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"esmd.cli.{cmd_name}").command
+        module = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        command: click.Command = importlib.import_module(f"esmd.cli.{module}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

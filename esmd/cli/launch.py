@@ -33,6 +33,7 @@ from esmd.observe.daemon_events import ConfigWarning
 from esmd.observe.emf import EmbeddedMetrics
 from esmd.observe.statistics import Statistics
 from esmd.observe.telemetry import Broadcast
+from esmd.service import ServiceManager
 from esmd.shutdown import Shutdown
 from esmd.state.errors import StateError
 from esmd.state.lazy import LazyStateStore
@@ -142,7 +143,9 @@ async def launch(
     statistics, results, history = Statistics(), LastResults(), History()
     metrics = EmbeddedMetrics() if log.emf else None
     write = logging.configure(log_format=log.log_format, level=log.level, beside=metrics)
-    telemetry = Broadcast(write, statistics.sink, results.sink, history.sink)
+    service = ServiceManager(os.environ)  # of this process, whatever `environ` says of endpoints
+    further = [service.sink] if service.present else []
+    telemetry = Broadcast(write, statistics.sink, results.sink, history.sink, *further)
     for warning in warnings:
         telemetry.emit(
             ConfigWarning(
@@ -157,7 +160,11 @@ async def launch(
     if metrics is not None:
         metrics.uuid_of = partial(_uuid, config)
     with shutdown.signals(), hearing(history):
-        async with make_clients(config.aws, environ) as clients, _state(config, options, state, telemetry) as store:
+        async with (
+            service.attended(telemetry),
+            make_clients(config.aws, environ) as clients,
+            _state(config, options, state, telemetry) as store,
+        ):
             await refuse_remote(config, clients, allow_remote=allow_remote, environ=environ)
             if processes > 1:
                 from esmd.processes.fleet import Fleet  # noqa: PLC0415 - needed here only

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esmd.mappings.lanes import lane_of
+from esmd.mappings.outstanding import lane_of
 from esmd.pollers.streams import Page
 from esmd.replay.documents import documents, member
 from esmd.replay.records import FailureRecord

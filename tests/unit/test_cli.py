@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from click.testing import Result
 
-COMMANDS = ["run", "dev", "invoke", "event", "lint", "filter", "schema"]
+COMMANDS = ["run", "dev", "invoke", "event", "lint", "filter", "schema", "doctor", "import", "init", "completion"]
 
 
 def esmd(*arguments: str, **environ: str) -> Result:

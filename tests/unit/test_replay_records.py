@@ -11,8 +11,8 @@ import yaml
 
 from esmd.config.loader import load
 from esmd.mappings.filters import compile_filters
-from esmd.mappings.lanes import lane_of
 from esmd.mappings.outcomes import FunctionError, Rejected, Success, Throttled, Unreachable
+from esmd.mappings.outstanding import lane_of
 from esmd.pollers.errors import Failure, Kind, SourceError
 from esmd.pollers.streams import Page, Place, Seek
 from esmd.replay.documents import documents, member

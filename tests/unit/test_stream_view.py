@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from esmd.mappings.lanes import lane_of
+from esmd.mappings.outstanding import lane_of
 
 from support.stream_lab import data_of, stream_mapping
 
