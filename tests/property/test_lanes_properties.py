@@ -149,10 +149,12 @@ class LanesMachine(RuleBasedStateMachine):
         if not hasattr(self, "lanes"):
             return
         self.poll(len(self.stream))
+        self.checkpoint_matches_the_naive_one()
         for _ in range(2 * len(self.stream) + 2):
             for lane in range(self.factor):
                 if self.under_way.get(lane):
                     self.resolve(random.Random(0), 1.0)
+                    self.checkpoint_matches_the_naive_one()
                 self.take(lane, 10)
         assert self.lanes.outstanding == 0
         assert int(self.lanes.checkpoint or -1) == (int(self.stream[-1].id) if self.stream else -1)
