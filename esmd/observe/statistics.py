@@ -37,7 +37,7 @@ class Counts:
         both: dict[str, Any] = {}
         for each in fields(Counts):
             one, two = getattr(self, each.name), getattr(other, each.name)
-            both[each.name] = _larger(one, two) if each.name.endswith("_max") else one + two
+            both[each.name] = one + two if not each.name.endswith("_max") else one if two is None else _larger(one, two)
         return Counts(**both)
 
     @property

@@ -232,6 +232,7 @@ async def test_a_listing_that_repeats_itself_is_given_up(kind):
         (lambda api: api.describe(), {"describe_stream_summary": [{}]}),
         (lambda api: api.list_shards(), {"list_shards": [{"Shards": [{}]}]}),
         (lambda api: api.iterator("s", TRIM_HORIZON), {"get_shard_iterator": [{}]}),
+        (lambda api: api.read("i", 1), {"get_records": [{}]}),
         (lambda api: api.read("i", 1), {"get_records": [{"Records": [{"Data": ""}]}]}),
         (lambda api: api.read("i", 1), {"get_records": [{"Records": [{"SequenceNumber": "x"}]}]}),
     ],

@@ -384,7 +384,7 @@ async def test_requests_are_those_of_botocore(kind):
     bodies: dict[str, list[Any]] = {}
     for setting in ("wire", "botocore"):
         async with (
-            ScriptedServer([answer(b'{"ShardIterator":"i"}')]) as server,
+            ScriptedServer([answer(b'{"ShardIterator":"i","Records":[]}')]) as server,
             lanes(server.url, setting) as (clients, wires, _),
         ):
             api = api_of(kind, clients, wires)
