@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from esmd.observe.telemetry import Telemetry
     from esmd.state.protocol import StateStore
     from esmd.status.model import Snapshot
+    from esmd.trace.life import Memory
 
 
 class StatusSource(Protocol):
@@ -39,6 +40,7 @@ class ApiParts:
         telemetry: where events go.
         config: as the daemon started with it; `control.config` is the one in force.
         store: keeps the positions of stream mappings; None where they are not to be moved from here.
+        trail: remembers what became of records lately; None where nobody does.
     """
 
     control: Control
@@ -46,3 +48,4 @@ class ApiParts:
     telemetry: Telemetry
     config: Config
     store: StateStore | None = None
+    trail: Memory | None = None

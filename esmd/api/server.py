@@ -28,6 +28,7 @@ ROUTES = (
     "esmd.api.lambda_api.routes",
     "esmd.api.checkpoint_routes",
     "esmd.api.status_routes",
+    "esmd.api.trace_routes",
     "esmd.api.metrics",
     "esmd.api.page",
 )

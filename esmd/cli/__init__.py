@@ -14,6 +14,7 @@ _COMMANDS = {
     "dev": "Run the daemon with an AWS of its own, for development.",
     "status": "Show what a running daemon does.",
     "top": "Watch a running daemon, as top watches a system.",
+    "trace": "Show what became of one record.",
     "pause": "Stop polling for mappings, and let what is under way end.",
     "resume": "Poll again for mappings that were paused.",
     "reload": "Have the daemon load its configuration anew.",

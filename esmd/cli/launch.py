@@ -41,6 +41,7 @@ from esmd.state.sqlite import default_path
 from esmd.status.heard import hearing
 from esmd.status.history import History
 from esmd.status.source import Process, StatusSource
+from esmd.trace.trail import Trail
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from esmd.config.schema import Config
     from esmd.control.triggers import Changes
     from esmd.function import Function
+    from esmd.observe.events import Event
     from esmd.observe.telemetry import Telemetry
     from esmd.pollers.localstack import LocalStackClients
     from esmd.state.protocol import DaemonStore
@@ -143,11 +145,13 @@ async def launch(
         watching: tells when the files may have changed; None where nobody watches them.
         prepare: makes ready for a configuration that is about to be applied while the daemon runs.
     """
-    statistics, results, history = Statistics(), LastResults(), History()
+    statistics, results, history, trail = Statistics(), LastResults(), History(), Trail()
     metrics = EmbeddedMetrics() if log.emf else None
     write = logging.configure(log_format=log.log_format, level=log.level, beside=metrics)
     service = ServiceManager(os.environ)  # of this process, whatever `environ` says of endpoints
-    further = [service.sink] if service.present else []
+    further: list[Callable[[Event], None]] = [service.sink] if service.present else []
+    if config.api.enabled:  # else nobody can ask
+        further.append(trail.sink)
     telemetry = Broadcast(write, statistics.sink, results.sink, history.sink, *further)
     for warning in warnings:
         telemetry.emit(
@@ -186,7 +190,9 @@ async def launch(
                     shutdown=shutdown,
                     paused=several.paused,
                 )
-                parts = ApiParts(control=several, status=fleet.status, telemetry=telemetry, config=config, store=None)
+                parts = ApiParts(
+                    control=several, status=fleet.status, telemetry=telemetry, config=config, trail=fleet.trail
+                )
                 async with _served(parts, environ):
                     with on_hangup(several.reload, telemetry=telemetry, shutdown=shutdown):
                         return await fleet.run()
@@ -218,7 +224,14 @@ async def launch(
                 if config.api.enabled:
                     status = StatusSource(mappings, process=process, statistics=statistics, history=history)
                     await beside.enter_async_context(status.running())
-                    parts = ApiParts(control=mappings, status=status, telemetry=telemetry, config=config, store=store)
+                    parts = ApiParts(
+                        control=mappings,
+                        status=status,
+                        telemetry=telemetry,
+                        config=config,
+                        store=store,
+                        trail=trail,
+                    )
                     await beside.enter_async_context(_served(parts, environ))
                 if paths is not None:
                     beside.enter_context(on_hangup(mappings.reload, telemetry=telemetry, shutdown=shutdown))

@@ -144,21 +144,28 @@ class MappingStats(MappingEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordsReceived(MappingEvent):
-    """A receive brought messages."""
+    """A receive brought messages, or a page of a shard records."""
 
     name: ClassVar[str] = "records.received"
     level: ClassVar[Level] = "debug"
     records: int
+    ids: tuple[str, ...] | None = None
+    """Of the messages."""
+    shard: str | None = None
+    first_sequence_number: str | None = None
+    """Of a page."""
+    last_sequence_number: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordFiltered(MappingEvent):
-    """Messages that match no filter; they are deleted from the queue, as Lambda does."""
+    """Records that match no filter. Messages are deleted from their queue, as Lambda does; records of streams are passed over."""
 
     name: ClassVar[str] = "record.filtered"
     level: ClassVar[Level] = "debug"
     records: int
     ids: tuple[str, ...]
+    shard: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +175,7 @@ class RecordsDeleted(MappingEvent):
     name: ClassVar[str] = "records.deleted"
     level: ClassVar[Level] = "debug"
     records: int
+    batch_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +207,7 @@ class RecordsReleased(MappingEvent):
 
     name: ClassVar[str] = "records.released"
     records: int
+    ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,6 +250,24 @@ class BatchSucceeded(BatchEvent):
     level: ClassVar[Level] = "debug"
     cut: str
     """Why the batch was closed: size, window, bytes, poll."""
+    ids: tuple[str, ...] = ()
+    """Of all its records."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRecords(MappingEvent):
+    """Which records were in an invocation that failed, in whole or in part: all of them. Said before `batch.failed`."""
+
+    name: ClassVar[str] = "batch.records"
+    level: ClassVar[Level] = "debug"
+    function: str
+    shard: str | None = None
+    batch_id: str
+    request_id: str
+    ids: tuple[str, ...]
+    """In the order of the event."""
+    failed_ids: tuple[str, ...]
+    """Of those that have to be tried again, or are given up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -113,6 +113,7 @@ class BatchRetrying(ShardEvent):
     level: ClassVar[Level] = "warning"
     function: str
     batch_id: str
+    request_id: str | None = None
     records: int
     attempt: int
     """Attempts so far that count; throttles do not."""
@@ -130,6 +131,7 @@ class BatchBisected(ShardEvent):
     level: ClassVar[Level] = "warning"
     function: str
     batch_id: str
+    request_id: str | None = None
     sizes: tuple[int, ...]
     at_sequence_number: str
     """The first record of the right part."""

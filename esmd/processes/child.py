@@ -22,6 +22,7 @@ from esmd.state.errors import StateError
 from esmd.status.heard import hearing
 from esmd.status.history import History
 from esmd.status.source import Process, StatusSource
+from esmd.trace.trail import Trail
 
 if TYPE_CHECKING:
     import socket
@@ -45,6 +46,7 @@ class Child:
         self._books: dict[str, BookReader] = {}
         self._daemon: Daemon | None = None
         self._status: StatusSource | None = None
+        self._trail = Trail()
         self._channel = Channel(end, told=self._told, serve=self._serve, lost=_parent_gone, may_wait=True)
 
     async def run(self) -> Exit:
@@ -67,7 +69,7 @@ class Child:
                 clients=clients,
                 environ=os.environ,
                 store=store,
-                telemetry=Broadcast(reporter.sink, statistics.sink, results.sink, history.sink),
+                telemetry=Broadcast(reporter.sink, statistics.sink, results.sink, history.sink, self._trail.sink),
                 statistics=statistics,
                 shutdown=self._shutdown,
                 book_of=self._book,
@@ -119,6 +121,8 @@ class Child:
                 return self._daemon.say_stats(everything=True)
             case "status":
                 return await self._status.snapshot()
+            case "trace":
+                return await self._trail.trace(*request.arguments)
             case _:
                 raise StateError(f"there is no {request.method} here", hint="This is a defect of esmd.")
 

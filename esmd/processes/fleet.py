@@ -32,6 +32,7 @@ from esmd.processes.messages import Setup
 from esmd.processes.shares import divided
 from esmd.processes.status import FleetStatus
 from esmd.processes.sums import Sums
+from esmd.processes.trail import FleetTrail
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -132,6 +133,8 @@ class Fleet:
         ]
         self.status = FleetStatus(self._members, chosen=chosen, paused=paused, process=process)
         """How all of it is just now."""
+        self.trail = FleetTrail(self._members)
+        """What became of records lately."""
         readers = {
             mapping.name: [number for number, part in enumerate(parts) if mapping.name in part.mappings]
             for mapping in self._enabled

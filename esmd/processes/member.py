@@ -200,12 +200,12 @@ class Member:
         if self._channel is not None:
             self._channel.tell(Changed(mapping))
 
-    async def ask(self, method: str) -> Any:
+    async def ask(self, method: str, *arguments: Any) -> Any:
         """What the child answers; None where it cannot: it starts, or ends."""
         if self._channel is None:
             return None
         with contextlib.suppress(ChannelLostError, StateError):
-            return await self._channel.call(method)
+            return await self._channel.call(method, *arguments)
         return None
 
     # --- one process

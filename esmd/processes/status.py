@@ -44,7 +44,7 @@ class Asked(Protocol):
         """The mappings that could not run when it became ready."""
         ...
 
-    async def ask(self, method: str) -> Any:
+    async def ask(self, method: str, *arguments: Any) -> Any:
         """What it answers; None where it cannot."""
         ...
 

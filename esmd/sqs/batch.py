@@ -241,7 +241,7 @@ class SqsBatch:
         around.heartbeat.let_go(verdict.done)
         if len(verdict.done) > len(failures):
             deleted = len(verdict.done) - len(failures)
-            around.telemetry.emit(say.RecordsDeleted(mapping=around.settings.name, records=deleted))
+            around.telemetry.emit(say.RecordsDeleted(mapping=around.settings.name, records=deleted, batch_id=self._id))
         if failures:
             undeleted = {entry.handle for entry in failures}
             left = {record.handle: record for record in verdict.done if record.handle in undeleted}
@@ -255,6 +255,7 @@ class SqsBatch:
         """Emit the batch's outcome; returns when the last of the kept records is visible again."""
         around = self._around
         attempt = max([record.attempt for record in self._batch.records])
+        everyone = tuple([record.id for record in self._batch.records])
         if not verdict.kept:
             around.telemetry.emit(
                 say.BatchSucceeded(
@@ -267,9 +268,20 @@ class SqsBatch:
                     duration_ms=duration * 1000,
                     executed_version=version,
                     cut=self._batch.cut,
+                    ids=everyone,
                 )
             )
             return -math.inf
+        around.telemetry.emit(
+            say.BatchRecords(
+                mapping=around.settings.name,
+                function=around.function.name,
+                batch_id=self._id,
+                request_id=self._request_id,
+                ids=everyone,
+                failed_ids=tuple([record.id for record in verdict.kept]),
+            )
+        )
         about = self._about()
         about |= {"attempt": attempt, "duration_ms": duration * 1000, "executed_version": version}
         now = self._loop.time()

@@ -25,7 +25,7 @@ from esmd.pollers.deletes import DeleteGatherer
 from esmd.pollers.errors import Kind, SourceError
 from esmd.pollers.sqs import MAX_RECEIVE
 from esmd.pollers.visibility import change_visibility
-from esmd.sqs.batch import IDS_SHOWN, Surroundings
+from esmd.sqs.batch import Surroundings
 from esmd.sqs.batches import Batches
 from esmd.sqs.heartbeat import Heartbeat
 from esmd.sqs.intake import Intake, Unmatched
@@ -299,7 +299,8 @@ class SqsRunner:
             self._scaling.polled(asked=most, got=len(messages), now=now)
             if messages:
                 self._batches.last_activity = now
-                self._telemetry.emit(say.RecordsReceived(mapping=self._settings.name, records=len(messages)))
+                ids = tuple([message["MessageId"] for message in messages])
+                self._telemetry.emit(say.RecordsReceived(mapping=self._settings.name, records=len(messages), ids=ids))
                 hidden_until = now + (visibility or queue.visibility_timeout)
                 records, unmatched = self._intake.admit(messages, hidden_until)
                 if unmatched:
@@ -368,7 +369,7 @@ class SqsRunner:
 
     def _delete_unmatched(self, queue: Queue, unmatched: list[Unmatched], hidden_until: float) -> None:
         name = self._settings.name
-        ids = tuple(message.id for message in unmatched[:IDS_SHOWN])
+        ids = tuple([message.id for message in unmatched])
         self._telemetry.emit(say.RecordFiltered(mapping=name, records=len(unmatched), ids=ids))
 
         def deleted(failures: list[EntryFailure]) -> None:
@@ -388,5 +389,6 @@ class SqsRunner:
         failures = await change_visibility(self._api, queue, dict.fromkeys(ids, 0))
         say_visibility_failures(self._telemetry, self._settings.name, failures, ids, purpose="release")
         if len(records) > len(failures):
-            released = len(records) - len(failures)
-            self._telemetry.emit(say.RecordsReleased(mapping=self._settings.name, records=released))
+            kept = {entry.handle for entry in failures}
+            released = tuple(each for handle, each in ids.items() if handle not in kept)
+            self._telemetry.emit(say.RecordsReleased(mapping=self._settings.name, records=len(released), ids=released))

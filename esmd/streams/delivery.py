@@ -241,12 +241,23 @@ class Delivery:
         trouble = self._policy.trouble
         about["attempt"] = 1 if trouble is None else max(1, trouble.attempts)
         if len(processed) == len(records):
-            self._emit(say.BatchSucceeded(**about, cut=self._cut))
+            self._emit(say.BatchSucceeded(**about, cut=self._cut, ids=tuple([record.id for record in records])))
             return
         failure = again.failure if again is not None else trouble.failure if trouble is not None else None
         if failure is None or not failure.counts:
             return
         left = records[len(processed) :]
+        self._emit(
+            say.BatchRecords(
+                mapping=self._name,
+                shard=self._shard_id,
+                function=self._around.function.name,
+                batch_id=self._id,
+                request_id=self._request_id,
+                ids=tuple([record.id for record in records]),
+                failed_ids=tuple([record.id for record in left]),
+            )
+        )
         about["ids"] = tuple(record.id for record in left[:_IDS_SHOWN])
         about["next"] = "discard" if again is None else "retry"
         about["retry_in_s"] = 0.0 if again is None else again.delay
@@ -273,6 +284,7 @@ class Delivery:
             stream.BatchRetrying(
                 **common,
                 batch_id=self._id,
+                request_id=self._request_id,
                 records=len(note.records),
                 attempt=note.attempts,
                 why=note.failure.kind,
@@ -289,6 +301,7 @@ class Delivery:
                 shard=self._shard_id,
                 function=self._around.function.name,
                 batch_id=self._id,
+                request_id=self._request_id,
                 sizes=note.sizes,
                 at_sequence_number=note.at,
             )

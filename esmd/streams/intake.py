@@ -69,6 +69,10 @@ class StreamIntake:
                 runs.append((before, run[-1].id))
         return runs
 
+    def numbers(self, raws: Sequence[Mapping[str, Any]]) -> list[str]:
+        """The sequence numbers of records as they came."""
+        return self._numbers_and_moments(raws)[0]
+
     def _numbers_and_moments(self, raws: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[Any]]:
         if self._settings.source == "kinesis":
             return [raw["SequenceNumber"] for raw in raws], [raw["ApproximateArrivalTimestamp"] for raw in raws]

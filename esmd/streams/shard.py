@@ -19,7 +19,6 @@ from esmd.mappings.events import MAX_EVENT_BYTES
 from esmd.mappings.lanes import Lanes
 from esmd.mappings.policy import BatchPolicy
 from esmd.mappings.windows import MAX_RECORDS_BYTES, Windows
-from esmd.observe import mapping_events as say
 from esmd.observe import stream_events as stream
 from esmd.streams.delivery import Delivery
 from esmd.streams.failures import StoppedError
@@ -27,6 +26,7 @@ from esmd.streams.intake import StreamIntake
 from esmd.streams.ledger import FINAL, Ledger
 from esmd.streams.positions import to_seek
 from esmd.streams.reader import ShardGoneError, ShardReader
+from esmd.streams.saying import say_page
 from esmd.streams.settings import READ_AHEAD_BYTES
 from esmd.streams.view import ShardView, blocked_by
 from esmd.waiting import woken
@@ -196,10 +196,10 @@ class ShardConsumer:
         return not self._around.stop.is_set()
 
     async def _take_in(self, page: Page) -> None:
-        name = self._around.settings.name
         unmatched = len(page.records)
         last: str | None = None
-        for records, passed_over in self._intake.admit(page.records) if page.records else ():
+        runs = self._intake.admit(page.records) if page.records else []
+        for records, passed_over in runs:
             unmatched -= len(records)
             self._lanes.add(records)
             if passed_over is not None:
@@ -208,9 +208,8 @@ class ShardConsumer:
         if last is not None:
             self._reader.went_past(last)
             self.last_activity = self._loop.time()
-            self._around.telemetry.emit(say.RecordsReceived(mapping=name, records=len(page.records)))
+            say_page(self._around, self._shard_id, page.records, runs, numbers_of=self._intake.numbers)
         if unmatched:
-            self._around.telemetry.emit(say.RecordFiltered(mapping=name, records=unmatched, ids=()))
             await self.ledger.commit_soon(self._lanes, self._windows)
         if self._reader.caught_up and self._quiet_since is None:
             self._quiet_since = self._around.wall()

@@ -1,0 +1,47 @@
+"""What became of records in a daemon of several processes: each is asked for what it remembers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from esmd.processes.status import ANSWER_SECONDS
+from esmd.trace.life import Life, life_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from esmd.processes.status import Asked
+
+
+class FleetTrail:
+    """Remembers what the processes remember. One that does not answer in time has nothing to say.
+
+    Args:
+        members: the processes.
+    """
+
+    def __init__(self, members: Sequence[Asked]) -> None:
+        self._members = members
+
+    async def trace(self, wanted: str) -> tuple[Life | None, float | None]:
+        """See `esmd.trace.life.Memory`. A message may come to one process, and after a failure to another."""
+        asking = [asyncio.create_task(member.ask("trace", wanted)) for member in self._members]
+        if asking:
+            _, late = await asyncio.wait(asking, timeout=ANSWER_SECONDS)
+            for task in late:
+                task.cancel()
+        lines: list[Mapping[str, Any]] = []
+        sinces = []
+        for task in asking:
+            answer = task.result() if task.done() and not task.cancelled() else None
+            if answer is None:
+                continue
+            life, since = answer
+            if life is not None:
+                lines += life.events
+            if since is not None:
+                sinces.append(since)
+        lines.sort(key=lambda line: str(line["timestamp"]))
+        return life_of(wanted, lines), max(sinces, default=None)

@@ -1,0 +1,1 @@
+"""One record's life, from its events: in a log, or in what a daemon remembers."""
