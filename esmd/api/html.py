@@ -51,7 +51,7 @@ def table(caption: Child, headers: Sequence[tuple[str, str]], rows: Iterable[Seq
 
     Args:
         caption: what it is of.
-        headers: title and class of each column.
+        headers: title and class of each column. On a narrow screen, where rows are no rows any more, each cell has its title.
         rows: cells.
     """
     head = tag("tr", [tag("th", title, scope="col", class_=kind or None) for title, kind in headers])
@@ -61,7 +61,7 @@ def table(caption: Child, headers: Sequence[tuple[str, str]], rows: Iterable[Seq
             [
                 tag("th", cell, scope="row", class_=kind or None)
                 if number == 0
-                else tag("td", cell, class_=kind or None)
+                else tag("td", cell, class_=kind or None, data_label=headers[number][0])
                 for number, (cell, (_, kind)) in enumerate(zip(row, headers, strict=True))
             ],
         )

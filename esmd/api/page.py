@@ -7,7 +7,7 @@ be markup after all could do nothing.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from aiohttp import web
@@ -18,7 +18,7 @@ from esmd.api.status_routes import snapshot_of
 from esmd.status import words
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from esmd.api.parts import ApiParts
     from esmd.status.model import Failure, MappingStatus, ShardStatus, Snapshot
@@ -169,6 +169,8 @@ def _mapping_row(mapping: MappingStatus, now: float) -> list[Html]:
         joined(f"{mapping.in_flight} of {mapping.concurrency}"),
         joined("-")
         if error is None
+        else tag("small", f"the same, {words.ago(error.at, now)}")
+        if mapping.reason == f"{error.error_type}: {error.error_message}"
         else joined(f"{error.error_type}: {error.error_message[:200]}", tag("small", words.ago(error.at, now))),
     ]
 
@@ -253,7 +255,7 @@ def _failures(snapshot: Snapshot) -> Html:
 
 
 def _failure(failure: Failure, now: float, *, is_open: bool) -> Html:
-    error = ": ".join(str(failure.fields[key]) for key in ("error_type", "error_message") if key in failure.fields)
+    error = _what_failed(failure.fields)
     about = failure.mapping or failure.function or failure.fields.get("where", "")
     when = words.moment(failure.at)
     summary = tag(
@@ -279,10 +281,20 @@ def _failure(failure: Failure, now: float, *, is_open: bool) -> Html:
         tag("pre", lines)
         if lines
         else _nothing("Nothing was logged in this invocation.")
-        if failure.function
+        if "request_id" in failure.fields
         else None,
         open=is_open,
     )
+
+
+def _what_failed(fields: Mapping[str, Any]) -> str:
+    """An error, or in its place what an event without one is about."""
+    if "error_type" in fields:
+        return f"{fields['error_type']}: {fields.get('error_message', '')}"
+    if "condition" in fields:
+        where = fields.get("destination")
+        return f"{fields['condition']}: {fields['records']} given up, {f'sent to {where}' if where else 'dropped'}"
+    return f"{fields['failed']} of {fields['records']} records were named as failed" if "failed" in fields else ""
 
 
 def _nothing(text: str) -> Html:

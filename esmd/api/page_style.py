@@ -39,8 +39,9 @@ th, td { text-align: left; padding: 7px 10px; border-top: 1px solid var(--line);
 thead th { color: var(--soft); font-weight: 500; font-size: 13px; border-top: 0; white-space: nowrap; }
 tbody th { font-weight: 600; }
 td.num, th.num { text-align: right; white-space: nowrap; }
-tbody th, td.text { overflow-wrap: anywhere; min-width: 130px; }
-td.text { min-width: 220px; }
+tbody th, td.text { overflow-wrap: anywhere; min-width: 190px; }
+td.text { min-width: 260px; }
+table code { white-space: nowrap; }
 small { display: block; color: var(--soft); font-weight: 400; font-size: 13px; overflow-wrap: anywhere; }
 small.bad { color: var(--bad); }
 .badge { display: inline-block; border-radius: 999px; padding: 1px 10px; font-size: 13px; font-weight: 600; white-space: nowrap; }
@@ -54,6 +55,17 @@ pre { background: var(--code); border: 1px solid var(--line); border-radius: 6px
 details { border-top: 1px solid var(--line); padding: 8px 0; } details:first-of-type { border-top: 0; }
 summary { cursor: pointer; overflow-wrap: anywhere; } summary time { color: var(--soft); }
 .none { color: var(--soft); margin: 0; }
+@media (max-width: 720px) {
+  header, main, footer { padding-left: 12px; padding-right: 12px; }
+  header .right { margin-left: 0; }
+  section { padding: 12px; }
+  table, tbody { display: block; } caption { display: block; overflow-wrap: anywhere; }
+  thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+  tbody tr { display: grid; grid-template-columns: repeat(3, 1fr); gap: 6px 10px;
+    padding: 10px 0; border-top: 1px solid var(--line); }
+  tbody th, tbody td { display: block; padding: 0; border: 0; min-width: 0; grid-column: 1 / -1; }
+  tbody td.num { grid-column: auto; text-align: left; }
+  tbody td.num::before, tbody td.text::before { content: attr(data-label); display: block; color: var(--soft); font-size: 13px; } }
 """
 
 HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()

@@ -53,7 +53,7 @@ def _said(line: Mapping[str, Any], life: Life) -> list[str]:
     if event == "handler.output":
         return [f"{time}    {line.get('stream', 'output')}: {_short(line.get('message', ''))}"]
     if event == "batch.records":
-        return [f"{time}  {'invoked':<16}request {line['request_id']}{_mates(line, life)}"]
+        return []  # what became of it follows, and says who was in it
     if event not in _VERBS:  # what a handler logged itself, or an event that has no words of its own
         return [
             f"{time}    {printable(event)}: {_short(line.get('error_message', line.get('exception', '')))}".rstrip(": ")
@@ -62,17 +62,22 @@ def _said(line: Mapping[str, Any], life: Life) -> list[str]:
     if event == "batch.partial" and life.kind == "record":
         verb = "succeeded" if _spared(line, life) else "failed"
     parts = _PARTS.get(event, _nothing)(line)
-    if event == "batch.succeeded":
-        parts.append(f"request {line['request_id']}{_mates(line, life)}")
+    if event in {"batch.succeeded", "batch.failed", "batch.partial"}:
+        parts.append(f"request {line['request_id']}{_mates(_records_of(line, life), life)}")
     return [f"{time}  {printable(verb):<16}{printable(', '.join(parts))}".rstrip()]
 
 
 def _spared(partial: Mapping[str, Any], life: Life) -> bool:
     """Whether the record was in an invocation that failed in part, and not among those that failed."""
+    return life.id not in _records_of(partial, life).get("failed_ids", (life.id,))
+
+
+def _records_of(outcome: Mapping[str, Any], life: Life) -> Mapping[str, Any]:
+    """The line that names all records of an invocation: of one that failed, the one before it, if that was logged."""
     for line in life.events:
-        if line["event"] == "batch.records" and line["request_id"] == partial["request_id"]:
-            return life.id not in line["failed_ids"]
-    return False
+        if line["event"] == "batch.records" and line["request_id"] == outcome["request_id"]:
+            return line
+    return outcome
 
 
 def _mates(line: Mapping[str, Any], life: Life) -> str:

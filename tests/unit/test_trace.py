@@ -213,6 +213,11 @@ def test_an_event_names_no_more_mates_than_anybody_reads():
 # --- text
 
 
+FAILED_ONCE = "1970-01-01T00:00:04.000Z  failed          " + (
+    "attempt 1, 1 of 2 failed, next: visibility timeout in 5 s, request r1, with 1 other: m2"
+)
+
+
 def test_the_timeline_of_a_message_that_fails_once():
     assert timeline(life_of("m1", lines(*MESSAGES))).splitlines() == [
         "m1  deleted",
@@ -220,8 +225,7 @@ def test_the_timeline_of_a_message_that_fails_once():
         "",
         "1970-01-01T00:00:00.000Z  received        with 1 other",
         "1970-01-01T00:00:02.000Z    stdout: order m1",
-        "1970-01-01T00:00:03.000Z  invoked         request r1, with 1 other: m2",
-        "1970-01-01T00:00:04.000Z  failed          attempt 1, 1 of 2 failed, next: visibility timeout in 5 s",
+        FAILED_ONCE,
         "1970-01-01T00:00:08.000Z  received        alone",
         "1970-01-01T00:00:09.000Z  succeeded       attempt 2, 2 ms, request r3, alone",
         "1970-01-01T00:00:10.000Z  deleted",
@@ -230,7 +234,7 @@ def test_the_timeline_of_a_message_that_fails_once():
 
 
 def test_the_timeline_of_an_invocation_names_its_records():
-    assert "invoked         request r1, 2 records: m1, m2" in timeline(life_of("r1", lines(*MESSAGES)))
+    assert "request r1, 2 records: m1, m2" in timeline(life_of("r1", lines(*MESSAGES)))
 
 
 def test_every_event_of_a_life_can_be_shown():
