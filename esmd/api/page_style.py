@@ -65,7 +65,8 @@ summary { cursor: pointer; overflow-wrap: anywhere; } summary time { color: var(
     padding: 10px 0; border-top: 1px solid var(--line); }
   tbody th, tbody td { display: block; padding: 0; border: 0; min-width: 0; grid-column: 1 / -1; }
   tbody td.num { grid-column: auto; text-align: left; }
-  tbody td.num::before, tbody td.text::before { content: attr(data-label); display: block; color: var(--soft); font-size: 13px; } }
+  tbody td.num::before, tbody td.text::before { content: attr(data-label); display: block;
+    color: var(--soft); font-size: 13px; } }
 """
 
 HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()

@@ -213,8 +213,9 @@ def test_an_event_names_no_more_mates_than_anybody_reads():
 # --- text
 
 
-FAILED_ONCE = "1970-01-01T00:00:04.000Z  failed          " + (
-    "attempt 1, 1 of 2 failed, next: visibility timeout in 5 s, request r1, with 1 other: m2"
+FAILED_ONCE = (
+    "1970-01-01T00:00:04.000Z  failed          attempt 1, 1 of 2 failed, next: visibility timeout in 5 s, "
+    "request r1, with 1 other: m2"
 )
 
 
