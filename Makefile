@@ -110,6 +110,8 @@ generated: $(READY) ## Write again what is made from the code: schema, tables of
 	@$(BIN)/python -m esmd.config.reference
 	@$(BIN)/python -m esmd.observe.catalogue
 	@$(BIN)/python -m esmd.observe.metric_names
+	@$(BIN)/python -m esmd.cli.reference
+	@$(BIN)/python -m esmd.api.lambda_api.reference
 	@PYTHONPATH=tests $(BIN)/python -m support.failure_page
 
 .PHONY: lock

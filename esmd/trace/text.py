@@ -62,6 +62,8 @@ def _said(line: Mapping[str, Any], life: Life) -> list[str]:
     if event == "batch.partial" and life.kind == "record":
         verb = "succeeded" if _spared(line, life) else "failed"
     parts = _PARTS.get(event, _nothing)(line)
+    if verb == "succeeded" and event == "batch.partial":
+        parts = parts[:-1]  # what comes next is for those that failed
     if event in {"batch.succeeded", "batch.failed", "batch.partial"}:
         parts.append(f"request {line['request_id']}{_mates(_records_of(line, life), life)}")
     return [f"{time}  {printable(verb):<16}{printable(', '.join(parts))}".rstrip()]

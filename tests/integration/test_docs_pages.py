@@ -1,4 +1,4 @@
-"""The pages of docs/handlers and docs/how-to do what they say: every example is run as its reader would."""
+"""The pages of docs/tutorial, docs/handlers and docs/how-to do what they say: every example is run as its reader would."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from support.pages import PageError, blocks_of, has_example, missing_line, run_page
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = [path for folder in ("handlers", "how-to") for path in sorted((DOCS / folder).glob("*.md"))]
+PAGES = [path for folder in ("tutorial", "handlers", "how-to") for path in sorted((DOCS / folder).glob("*.md"))]
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

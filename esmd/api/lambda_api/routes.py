@@ -35,6 +35,24 @@ _TAGS = "/2017-03-31/tags/{arn:.+}"
 _OTHERS = r"/{date:\d{4}-\d{2}-\d{2}}{rest:(?:/.*)?}"
 
 
+OPERATIONS = (
+    ("POST", _MAPPINGS, LambdaApi.create_mapping),
+    ("GET", _MAPPINGS, LambdaApi.list_mappings),
+    ("GET", f"{_MAPPINGS}/{{uuid}}", LambdaApi.get_mapping),
+    ("PUT", f"{_MAPPINGS}/{{uuid}}", LambdaApi.update_mapping),
+    ("DELETE", f"{_MAPPINGS}/{{uuid}}", LambdaApi.delete_mapping),
+    ("GET", _TAGS, LambdaApi.list_tags),
+    ("POST", _TAGS, LambdaApi.tag_resource),
+    ("DELETE", _TAGS, LambdaApi.untag_resource),
+    ("GET", _FUNCTIONS, LambdaApi.list_functions),
+    ("GET", f"{_FUNCTIONS}/{{name}}", LambdaApi.get_function),
+    ("GET", f"{_FUNCTIONS}/{{name}}/configuration", LambdaApi.get_function_configuration),
+    ("GET", f"{_FUNCTIONS}/{{name}}/versions", LambdaApi.list_versions),
+    ("POST", f"{_FUNCTIONS}/{{name}}/invocations", LambdaApi.invoke),
+)
+"""Method, path and operation of each request that is known."""
+
+
 def lambda_api(parts: ApiParts) -> LambdaApi:
     """The operations on a daemon."""
     started = time.strftime("%Y-%m-%dT%H:%M:%S.000+0000", time.gmtime())
@@ -50,24 +68,9 @@ def routes(parts: ApiParts) -> list[web.RouteDef]:
 
 def routes_of(api: LambdaApi, telemetry: Telemetry) -> list[web.RouteDef]:
     """The routes of given operations."""
-    table: list[tuple[str, str, Operation]] = [
-        ("POST", _MAPPINGS, api.create_mapping),
-        ("GET", _MAPPINGS, api.list_mappings),
-        ("GET", f"{_MAPPINGS}/{{uuid}}", api.get_mapping),
-        ("PUT", f"{_MAPPINGS}/{{uuid}}", api.update_mapping),
-        ("DELETE", f"{_MAPPINGS}/{{uuid}}", api.delete_mapping),
-        ("GET", _TAGS, api.list_tags),
-        ("POST", _TAGS, api.tag_resource),
-        ("DELETE", _TAGS, api.untag_resource),
-        ("GET", _FUNCTIONS, api.list_functions),
-        ("GET", f"{_FUNCTIONS}/{{name}}", api.get_function),
-        ("GET", f"{_FUNCTIONS}/{{name}}/configuration", api.get_function_configuration),
-        ("GET", f"{_FUNCTIONS}/{{name}}/versions", api.list_versions),
-        ("POST", f"{_FUNCTIONS}/{{name}}/invocations", api.invoke),
-    ]
     found = []
-    for method, path, operation in table:
-        handler = partial(_serve, operation, telemetry)
+    for method, path, operation in OPERATIONS:
+        handler = partial(_serve, getattr(api, operation.__name__), telemetry)
         found.append(web.route(method, path, handler))
         if path in (_MAPPINGS, _FUNCTIONS):  # some SDKs end them with a slash
             found.append(web.route(method, f"{path}/", handler))
