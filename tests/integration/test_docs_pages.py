@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 from pathlib import Path
 
@@ -30,6 +31,20 @@ def test_what_a_page_shows_is_what_happens(path, tmp_path, request):
     missing = run_page(page, folder, environ=environ)
     if missing:
         pytest.skip(f"everything else on the page is as it says, but not run for want of: {', '.join(missing)}")
+
+
+def test_the_readmes_commands_run_and_its_mapping_is_the_quickstarts(tmp_path):
+    page = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    folder = tmp_path / "page"
+    shutil.copytree(DOCS.parent / "examples", folder / "examples")
+    assert run_page(page, folder, environ=os.environ) == []
+    [shown] = [block.text for block in blocks_of(page) if block.language == "yaml"]
+    assert shown in (DOCS.parent / "examples/quickstart/esmd.yaml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", sorted((DOCS / "explanation").glob("*.md")), ids=lambda path: path.name)
+def test_an_explanation_has_no_example_that_nobody_runs(path):
+    assert [block for block in blocks_of(path.read_text(encoding="utf-8")) if block.kind or block.language] == []
 
 
 def test_there_is_a_page_for_the_whole_and_for_python():
