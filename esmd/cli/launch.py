@@ -42,7 +42,7 @@ from esmd.status.history import History
 from esmd.status.source import Process, StatusSource
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from esmd.pollers.localstack import LocalStackClients
     from esmd.state.protocol import DaemonStore
 
+    Prepare = Callable[[Config, LocalStackClients, Telemetry], Awaitable[None]]
     Companion = Callable[
         [Config, LocalStackClients, Telemetry, Mapping[str, Function]], AbstractAsyncContextManager[None]
     ]
@@ -123,6 +124,7 @@ async def launch(
     processes: int = 1,
     paths: Sequence[Path] | None = None,
     watching: Changes | None = None,
+    prepare: Prepare | None = None,
 ) -> Exit:
     """Run the daemon until it ends.
 
@@ -138,6 +140,7 @@ async def launch(
         processes: how many share the work; with one, this one does all of it.
         paths: what the configuration was read from, and is read from again; None where it cannot be.
         watching: tells when the files may have changed; None where nobody watches them.
+        prepare: makes ready for a configuration that is about to be applied while the daemon runs.
     """
     statistics, results, history = Statistics(), LastResults(), History()
     metrics = EmbeddedMetrics() if log.emf else None
@@ -194,7 +197,14 @@ async def launch(
                 registry=store,
                 results=results,
                 read=None if paths is None else partial(_read, paths, environ),
-                permit=partial(_permit, clients=clients, allow_remote=allow_remote, environ=environ),
+                permit=partial(
+                    _permit,
+                    clients=clients,
+                    telemetry=telemetry,
+                    allow_remote=allow_remote,
+                    environ=environ,
+                    prepare=prepare,
+                ),
             )
             await mappings.begin()
             async with contextlib.AsyncExitStack() as beside:
@@ -240,15 +250,23 @@ async def _read(paths: Sequence[Path], environ: Mapping[str, str]) -> Loaded:
 
 
 async def _permit(
-    config: Config, *, clients: LocalStackClients, allow_remote: bool, environ: Mapping[str, str]
+    config: Config,
+    *,
+    clients: LocalStackClients,
+    telemetry: Telemetry,
+    allow_remote: bool,
+    environ: Mapping[str, str],
+    prepare: Prepare | None,
 ) -> None:
-    """Refuse what would have been refused at the start.
+    """Refuse what would have been refused at the start, and prepare what would have been prepared.
 
     Raises:
         InvalidError: with what to do about it.
     """
     try:
         await refuse_remote(config, clients, allow_remote=allow_remote, environ=environ)
+        if prepare is not None:
+            await prepare(config, clients, telemetry)
     except click.ClickException as error:
         raise InvalidError(error.message) from error
 

@@ -10,8 +10,9 @@ import pytest
 
 from support.pages import PageError, blocks_of, has_example, missing_line, run_page
 
-DOCS = Path(__file__).parents[2] / "docs"
-PAGES = sorted([*DOCS.glob("handlers/*.md"), *DOCS.glob("how-to/*.md")])
+HANDLERS = Path(__file__).parents[2] / "docs/handlers"
+HOW_TO = Path(__file__).parents[2] / "docs/how-to"
+PAGES = sorted((*HANDLERS.glob("*.md"), *HOW_TO.glob("*.md")))
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
