@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING
 
 from esmd.config import aws
 from esmd.config.schema import StreamMapping
+from esmd.control.mapping_set import MappingSet
+from esmd.control.results import LastResults
+from esmd.control.slots import Slots
+from esmd.control.workshop import Refused
 from esmd.daemon import About, Daemon, DaemonOptions
 from esmd.destinations.factory import make_destination
 from esmd.functions import Functions
@@ -25,8 +29,10 @@ from esmd.streams.settings import Surroundings
 from esmd.supervisor import Runner, Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    import asyncio
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
+    from esmd.config.loader import Loaded
     from esmd.config.schema import (
         AnyMapping,
         AwsSettings,
@@ -40,6 +46,7 @@ if TYPE_CHECKING:
     from esmd.pollers.client_choice import FallBack
     from esmd.shutdown import Shutdown
     from esmd.state.protocol import StateStore
+    from esmd.state.registry import Registry
     from esmd.streams.bookreader import BookReader
     from esmd.trouble import Trouble
 
@@ -139,6 +146,7 @@ class Assembly:
         self._store = store
         self._telemetry = telemetry
         self._statistics = statistics
+        self._slots = Slots(telemetry=telemetry, shutdown=shutdown)
         self._shutdown = shutdown
         self._book_of = book_of
         self._functions = Functions(config, clients=clients, environ=environ, telemetry=telemetry)
@@ -151,14 +159,11 @@ class Assembly:
         """Those that have been made so far."""
         return self._functions.made
 
-    def daemon(self) -> Daemon:
+    def daemon(self, mappings: MappingSet) -> Daemon:
         """The daemon, nothing started yet."""
-        chosen = self._options.chosen(self._config)
-        enabled = [mapping for mapping in chosen if mapping.enabled]
-        supervisors = [self._supervisor(mapping, self._functions.get(mapping.function_name)) for mapping in enabled]
         return Daemon(
-            supervisors=supervisors,
-            disabled=[mapping.name for mapping in chosen if not mapping.enabled],
+            slots=self._slots,
+            close=mappings.close,
             functions=self._functions.made,
             about=about(self._config, self._environ),
             options=self._options.daemon,
@@ -166,6 +171,36 @@ class Assembly:
             statistics=self._statistics,
             shutdown=self._shutdown,
         )
+
+    def mappings(
+        self,
+        *,
+        registry: Registry | None = None,
+        results: LastResults | None = None,
+        read: Callable[[], Awaitable[Loaded]] | None = None,
+        permit: Callable[[Config], Awaitable[None]] | None = None,
+    ) -> MappingSet:
+        """The mappings; see `MappingSet`."""
+        return MappingSet(
+            self._config,
+            only=self._options.only,
+            workshop=self,
+            slots=self._slots,
+            registry=registry,
+            results=results or LastResults(),
+            telemetry=self._telemetry,
+            read=read,
+            permit=permit,
+        )
+
+    def arn_of(self, function: str) -> str:
+        """See `Workshop.arn_of`."""
+        return self._functions.arn_of(function)
+
+    def take(self, config: Config, stale: Collection[str]) -> Sequence[Function]:
+        """See `Workshop.take`."""
+        self._config = config
+        return self._functions.take(config, stale)
 
     def _where(self, service: str) -> aws.Endpoint:
         return aws.endpoint(service, settings=self._config.aws, environ=self._environ)
@@ -177,22 +212,27 @@ class Assembly:
 
     # --- mappings
 
-    def _supervisor(self, mapping: AnyMapping, function: Function) -> Supervisor:
+    def supervisor(self, mapping: AnyMapping, stop: asyncio.Event, *, refusal: str | None = None) -> Supervisor:
+        """See `Workshop.supervisor`."""
+        function = None if refusal is not None else self._functions.get(mapping.function_name)
+
         def make_runner(trouble: Trouble) -> Runner:
+            if function is None:
+                raise RuntimeError("a mapping that was refused has nothing to run")
             if isinstance(mapping, StreamMapping):
-                return self._stream_runner(mapping, function, trouble)
-            return self._sqs_runner(mapping, function, trouble)
+                return self._stream_runner(mapping, function, trouble, stop)
+            return self._sqs_runner(mapping, function, trouble, stop)
 
         return Supervisor(
             mapping.name,
-            function=function,
+            function=function or Refused("Refused", refusal or ""),
             make_runner=make_runner,
             telemetry=self._telemetry,
-            stop=self._shutdown.drain,
+            stop=stop,
             is_stream=isinstance(mapping, StreamMapping),
         )
 
-    def _sqs_runner(self, mapping: SqsMapping, function: Function, trouble: Trouble) -> Runner:
+    def _sqs_runner(self, mapping: SqsMapping, function: Function, trouble: Trouble, stop: asyncio.Event) -> Runner:
         queue = mapping.queue
         local = self._where("sqs").is_local
         return SqsRunner(
@@ -214,10 +254,12 @@ class Assembly:
             record_filter=_filter(mapping),
             telemetry=self._telemetry,
             trouble=trouble,
-            stop=self._shutdown.drain,
+            stop=stop,
         )
 
-    def _stream_runner(self, mapping: StreamMapping, function: Function, trouble: Trouble) -> Runner:
+    def _stream_runner(
+        self, mapping: StreamMapping, function: Function, trouble: Trouble, stop: asyncio.Event
+    ) -> Runner:
         if self._store is None:
             raise RuntimeError("a stream mapping needs a state store")
         target = mapping.on_failure
@@ -237,7 +279,7 @@ class Assembly:
                 store=self._store,
                 telemetry=self._telemetry,
                 trouble=trouble,
-                stop=self._shutdown.drain,
+                stop=stop,
                 book=None if self._book_of is None else self._book_of(mapping.name),
             )
         )

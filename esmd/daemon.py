@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,16 +15,16 @@ from esmd import __version__
 from esmd.cli.exits import Exit
 from esmd.observe import daemon_events as say
 from esmd.observe.events import FunctionStats
-from esmd.observe.mapping_events import MappingDisabled, MappingStats
+from esmd.observe.mapping_events import MappingStats
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping
 
+    from esmd.control.slots import Slots
     from esmd.function import Function
     from esmd.observe.statistics import Statistics
     from esmd.observe.telemetry import Telemetry
     from esmd.shutdown import Shutdown
-    from esmd.supervisor import Supervisor
 
 _IDLE = "idle"
 """Reason of a drain that `exit_when_idle` asked for."""
@@ -64,13 +63,24 @@ class About:
 
 
 class Daemon:
-    """Runs mappings until `shutdown` says otherwise."""
+    """Runs mappings until `shutdown` says otherwise.
+
+    Args:
+        slots: the mappings.
+        close: lets go of what the mappings have left over.
+        functions: those made so far.
+        about: said at the start.
+        options: how to run.
+        telemetry: where events go.
+        statistics: what counts them.
+        shutdown: when to stop.
+    """
 
     def __init__(
         self,
         *,
-        supervisors: Sequence[Supervisor],
-        disabled: Sequence[str],
+        slots: Slots,
+        close: Callable[[], Awaitable[None]],
         functions: Mapping[str, Function],
         about: About,
         options: DaemonOptions,
@@ -78,8 +88,8 @@ class Daemon:
         statistics: Statistics,
         shutdown: Shutdown,
     ) -> None:
-        self._supervisors = supervisors
-        self._disabled = disabled
+        self._slots = slots
+        self._close = close
         self._functions = functions
         self._about = about
         self._options = options
@@ -89,7 +99,6 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
         self._started = self._loop.time()
         self._stats_taken = self._started
-        self._broken = False
 
     async def run(self) -> Exit:
         """Run to the end; the result is the process's exit code."""
@@ -99,23 +108,20 @@ class Daemon:
                 version=__version__, pid=os.getpid(), files=about.files, endpoint=about.endpoint, region=about.region
             )
         )
-        for name in self._disabled:
-            self._telemetry.emit(MappingDisabled(mapping=name, reason="configuration"))
-        running = [asyncio.create_task(s.run(), name=f"mapping {s.name}") for s in self._supervisors]
-        for task in running:
-            task.add_done_callback(self._mapping_ended)
+        self._slots.start()
         watching = [asyncio.create_task(self._report())]
         if self._options.exit_when_idle is not None:
             watching.append(asyncio.create_task(self._stop_when_idle(self._options.exit_when_idle)))
         try:
             failed_fast = await self._become_ready()
             await self._shutdown.drain.wait()
-            cut_short = await self._drain(running)
+            cut_short = await self._drain()
         finally:
-            for task in (*watching, *running):
+            left = (*watching, *self._slots.tasks)
+            for task in left:
                 task.cancel()
-            await asyncio.gather(*watching, *running, return_exceptions=True)
-            await asyncio.gather(*(function.close() for function in self._functions.values()))
+            await asyncio.gather(*left, return_exceptions=True)
+            await asyncio.gather(self._close(), *(function.close() for function in self._functions.values()))
         self.say_stats(final=True)
         code = self._exit_code(failed_fast, cut_short=cut_short)
         self._telemetry.emit(say.DaemonStopped(exit_code=int(code), uptime_s=self._loop.time() - self._started))
@@ -126,33 +132,21 @@ class Daemon:
     @property
     def quiet_since(self) -> float:
         """Loop time since which nothing happened in any mapping and nothing is awaited; infinity while something is."""
-        return max((s.quiet_since for s in self._supervisors), default=self._started)
+        return self._slots.quiet_since
 
     @property
     def unavailable(self) -> dict[str, bool]:
         """The mappings that cannot run now, by name, and whether it is their function that keeps them."""
-        return {s.name: s.function_failed for s in self._supervisors if s.state == "unavailable"}
+        supervisors = (slot.supervisor for slot in self._slots)
+        return {s.name: s.function_failed for s in supervisors if s is not None and s.state == "unavailable"}
 
     # --- the steps of its life
 
-    def _mapping_ended(self, task: asyncio.Task[None]) -> None:
-        """A supervisor ends only on stop; if one breaks, the daemon must not go on as if it ran."""
-        if task.cancelled() or (error := task.exception()) is None:
-            return
-        self._telemetry.emit(
-            say.InternalError(
-                where=task.get_name(),
-                error_type=type(error).__name__,
-                error_message=str(error),
-                stack=tuple(line.rstrip() for line in traceback.format_exception(error)),
-            )
-        )
-        self._broken = True
-        self._shutdown.request("internal error")
-
     async def _become_ready(self) -> Exit | None:
         """Wait until every mapping runs or has said why not; with fail-fast, the exit code for the latter."""
-        everyone = asyncio.gather(*(supervisor.tried.wait() for supervisor in self._supervisors))
+        wanted = sum(slot.wanted for slot in self._slots)
+        held = sum(not slot.wanted for slot in self._slots)
+        everyone = asyncio.create_task(self._slots.settled())
         stopping = asyncio.create_task(self._shutdown.drain.wait())
         await asyncio.wait((everyone, stopping), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -160,18 +154,18 @@ class Daemon:
             everyone.cancel()
             await asyncio.gather(everyone, return_exceptions=True)
             return None
-        unavailable = [s for s in self._supervisors if s.state == "unavailable"]
-        self._telemetry.emit(
-            say.DaemonReady(mappings=len(self._supervisors), unavailable=len(unavailable), disabled=len(self._disabled))
-        )
+        unavailable = self.unavailable
+        self._telemetry.emit(say.DaemonReady(mappings=wanted, unavailable=len(unavailable), disabled=held))
         if not unavailable or not self._options.fail_fast:
             return None
         self._shutdown.request("fail-fast")
-        return Exit.FAILED if all(s.function_failed for s in unavailable) else Exit.UNAVAILABLE
+        return Exit.FAILED if all(unavailable.values()) else Exit.UNAVAILABLE
 
-    async def _drain(self, running: Sequence[asyncio.Task[None]]) -> bool:
+    async def _drain(self) -> bool:
         """Wait for the mappings to finish; True if the grace period or a second signal was faster."""
-        at_work = [s.runner for s in self._supervisors if s.runner is not None]
+        at_work = [slot.runner for slot in self._slots if slot.runner is not None]
+        self._slots.stop()
+        running = self._slots.tasks
         self._telemetry.emit(
             say.DaemonDraining(
                 reason=self._shutdown.reason,
@@ -205,11 +199,11 @@ class Daemon:
             return Exit.INTERRUPTED
         if cut_short:
             return Exit.CUT_SHORT
-        if self._broken:
+        if self._slots.broken:
             return Exit.FAILED
         if failed_fast is not None:
             return failed_fast
-        if self._shutdown.reason == _IDLE and any(s.reason for s in self._supervisors):
+        if self._shutdown.reason == _IDLE and any(slot.supervisor and slot.supervisor.reason for slot in self._slots):
             return Exit.FAILED
         return Exit.OK
 
@@ -239,15 +233,16 @@ class Daemon:
         now = self._loop.time()
         period = now - self._stats_taken
         self._stats_taken = now
-        for supervisor in self._supervisors:
-            counts = self._statistics.take(supervisor.name)
-            runner = supervisor.runner
+        for slot in self._slots:
+            counts = self._statistics.take(slot.name)
+            supervisor = slot.supervisor
+            runner = None if supervisor is None else supervisor.runner
             in_flight = 0 if runner is None else runner.in_flight
-            if not (counts.moved or in_flight or everything):
+            if supervisor is None or not (counts.moved or in_flight or everything):
                 continue
             self._telemetry.emit(
                 MappingStats(
-                    mapping=supervisor.name,
+                    mapping=slot.name,
                     period_s=period,
                     received=counts.received,
                     filtered=counts.filtered,

@@ -21,7 +21,7 @@ from esmd.invoke.protocol import CommandSpec, HttpSpec, LambdaSpec, PythonSpec
 from esmd.invoke.routing import RoutedInvoker
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from esmd.config.schema import AnyFunction, AnyMapping, Config, InvokedFunction
     from esmd.observe.telemetry import Telemetry
@@ -78,6 +78,25 @@ class Functions:
         if name not in self._made:
             self._made[name] = self._make(name, self._config.functions[name])
         return self._made[name]
+
+    def arn_of(self, name: str) -> str:
+        """The ARN of a function, made or not; also of one that is not registered."""
+        if name in self._made:
+            return self._made[name].arn
+        region, account = self._place(name)
+        settings = self._config.functions.get(name)
+        if settings is None or isinstance(settings, RoutedFunction):
+            return f"arn:aws:lambda:{region}:{account}:function:{name}"
+        return self._spec(name, settings, region, account).arn
+
+    def take(self, config: Config, stale: Collection[str]) -> list[Function]:
+        """Make functions by another configuration from now on; those of `stale` are made anew when they are asked for.
+
+        Returns:
+            The functions that are not to be used any more; whoever calls closes them.
+        """
+        self._config = config
+        return [self._made.pop(name) for name in stale if name in self._made]
 
     def _make(self, name: str, settings: AnyFunction) -> Function:
         region, account = self._place(name)

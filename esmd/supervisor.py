@@ -27,8 +27,20 @@ from esmd.waiting import stopped_before
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from esmd.function import Function
+    from esmd.observe.mapping_events import DisabledBecause
     from esmd.observe.telemetry import Telemetry
+
+
+class Loads(Protocol):
+    """A function, as far as a mapping has to have it loaded."""
+
+    async def start(self) -> None:
+        """Make sure it can run.
+
+        Raises:
+            StartFailed: it cannot; the text says why.
+        """
+        ...
 
 
 class Runner(Protocol):
@@ -81,7 +93,7 @@ class Supervisor:
         self,
         name: str,
         *,
-        function: Function,
+        function: Loads,
         make_runner: Callable[[Trouble], Runner],
         telemetry: Telemetry,
         stop: asyncio.Event,
@@ -100,6 +112,8 @@ class Supervisor:
         """Whether it is the function, not the source, that keeps the mapping from running."""
         self.runner: Runner | None = None
         """The runner at work; None while the function cannot be loaded, and after a defect."""
+        self.stops_because: DisabledBecause = "stopping"
+        """What `mapping.disabled` says at the end."""
         self.tried = asyncio.Event()
         """Set once the mapping runs or has said why it cannot."""
 
@@ -138,7 +152,7 @@ class Supervisor:
                 await self._pause()
         finally:
             self._ended = True
-            self._telemetry.emit(MappingDisabled(mapping=self.name, reason="stopping"))
+            self._telemetry.emit(MappingDisabled(mapping=self.name, reason=self.stops_because))
 
     async def _function_starts(self) -> bool:
         """Load the function before anything is received: a receive that cannot be handled costs a receive count."""

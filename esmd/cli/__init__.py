@@ -12,6 +12,9 @@ from esmd import __version__
 _COMMANDS = {
     "run": "Run the daemon on a configuration.",
     "dev": "Run the daemon with an AWS of its own, for development.",
+    "pause": "Stop polling for mappings, and let what is under way end.",
+    "resume": "Poll again for mappings that were paused.",
+    "reload": "Have the daemon load its configuration anew.",
     "invoke": "Invoke a function once, and show what comes of it.",
     "event": "Print an event as AWS would send it.",
     "lint": "Check configuration files, offline.",

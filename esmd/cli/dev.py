@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from esmd.cli.configuration import load_configuration
+from esmd.cli.configuration import configuration_paths, load_configuration
 from esmd.cli.options import daemon_options, log_level_option, longest_poll_for, shared_options
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from esmd.config.report import Diagnostic
     from esmd.config.schema import Config
     from esmd.observe.logging import Format
+    from esmd.observe.telemetry import Telemetry
+    from esmd.pollers.localstack import LocalStackClients
 
 _POLL_SECONDS = 1
 """Longest long poll, so that Ctrl-C is answered within a second."""
@@ -42,7 +44,8 @@ _POLL_SECONDS = 1
     "--reload/--no-reload",
     default=True,
     show_default=True,
-    help="Load the code of a handler anew when one of its files changes. What runs finishes with the old code.",
+    help="Load the code of a handler anew when one of its files changes, and the configuration when that does. What runs "
+    "finishes with the old code.",
 )
 def command(
     *,
@@ -65,7 +68,8 @@ def command(
     emulator are kept in memory only, since they end with it.
 
     A handler's code is watched: save a file, and the next invocation runs it. What runs then finishes with the code it
-    began with; a file that does not load is said, and healed by the next save.
+    began with; a file that does not load is said, and healed by the next save. So is the configuration: what it newly names
+    is created, and mappings that did not change are not touched.
 
     \b
     Examples:
@@ -93,6 +97,7 @@ def command(
             traffic=traffic,
             reload=reload,
             warnings=warnings,
+            paths=configuration_paths(paths, environ=os.environ),
         )
     )
 
@@ -105,11 +110,13 @@ async def _dev(
     traffic: str | None,
     reload: bool,
     warnings: Sequence[Diagnostic],
+    paths: Sequence[Path],
 ) -> Exit:
     """Find or start an endpoint, and run on it."""
     from esmd.cli.launch import launch  # noqa: PLC0415
     from esmd.config import aws  # noqa: PLC0415
-    from esmd.dev.companion import DevOptions, beside  # noqa: PLC0415
+    from esmd.control.triggers import watchfiles  # noqa: PLC0415
+    from esmd.dev.companion import DevOptions, beside, make_sources  # noqa: PLC0415
     from esmd.dev.traffic import read_samples  # noqa: PLC0415
     from esmd.state.memory import MemoryStateStore  # noqa: PLC0415
     from esmd.testing.embedded import EmbeddedAws, EmulatorMissingError  # noqa: PLC0415
@@ -130,6 +137,10 @@ async def _dev(
                 raise click.ClickException(str(error)) from error
             environ = {**environ, "AWS_ENDPOINT_URL": url, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": ""}
         chosen = DevOptions(endpoint_url=url, embedded=embedded, samples=samples, made_up=traffic == "", reload=reload)
+
+        async def prepare(config: Config, clients: LocalStackClients, telemetry: Telemetry) -> None:
+            await make_sources(config, clients, telemetry, endpoint_url=chosen.endpoint_url)
+
         state = MemoryStateStore() if embedded and config.state.path is None else None
         return await launch(
             config,
@@ -139,4 +150,7 @@ async def _dev(
             companion=partial(beside, options=chosen),
             state=state,
             warnings=warnings,
+            paths=paths,
+            watching=watchfiles() if reload else None,
+            prepare=prepare,
         )

@@ -5,36 +5,55 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from esmd.api.address import socket_of
+from esmd.api.listening import Listening
+from esmd.api.parts import ApiParts
 from esmd.assembly import SERVICES, Assembly, RunOptions, about, make_clients
 from esmd.cli.remote import RemoteRefused, endpoint_found, refuse_remote_functions
 from esmd.config import aws
+from esmd.config.loader import load
 from esmd.config.schema import StreamMapping
+from esmd.control.protocol import InvalidError
+from esmd.control.results import LastResults
+from esmd.control.several import SeveralProcesses
+from esmd.control.triggers import on_hangup, watch
 from esmd.functions import place_of
 from esmd.loop import LoopError, loop_factory, settle_garbage
 from esmd.observe import logging
+from esmd.observe.control_events import RegistryUnavailable
 from esmd.observe.daemon_events import ConfigWarning
 from esmd.observe.statistics import Statistics
 from esmd.observe.telemetry import Broadcast
 from esmd.service import ServiceManager
 from esmd.shutdown import Shutdown
+from esmd.state.errors import StateError
+from esmd.state.lazy import LazyStateStore
+from esmd.state.sqlite import default_path
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
 
     from esmd.cli.exits import Exit
+    from esmd.config.loader import Loaded
     from esmd.config.report import Diagnostic
     from esmd.config.schema import Config
+    from esmd.control.protocol import Control
+    from esmd.control.triggers import Changes
     from esmd.function import Function
     from esmd.observe.telemetry import Telemetry
     from esmd.pollers.localstack import LocalStackClients
     from esmd.state.protocol import DaemonStore
 
+    Prepare = Callable[[Config, LocalStackClients, Telemetry], Awaitable[None]]
     Companion = Callable[
         [Config, LocalStackClients, Telemetry, Mapping[str, Function]], AbstractAsyncContextManager[None]
     ]
@@ -99,6 +118,9 @@ async def launch(
     state: DaemonStore | None = None,
     warnings: Sequence[Diagnostic] = (),
     processes: int = 1,
+    paths: Sequence[Path] | None = None,
+    watching: Changes | None = None,
+    prepare: Prepare | None = None,
 ) -> Exit:
     """Run the daemon until it ends.
 
@@ -112,10 +134,13 @@ async def launch(
         state: where stream mappings keep their progress; None for the file that the configuration names.
         warnings: about the configuration, to be said in the log.
         processes: how many share the work; with one, this one does all of it.
+        paths: what the configuration was read from, and is read from again; None where it cannot be.
+        watching: tells when the files may have changed; None where nobody watches them.
+        prepare: makes ready for a configuration that is about to be applied while the daemon runs.
     """
-    statistics = Statistics()
+    statistics, results = Statistics(), LastResults()
     service = ServiceManager(os.environ)  # of this process, whatever `environ` says of endpoints
-    sinks = [logging.configure(log_format=log.log_format, level=log.level), statistics.sink]
+    sinks = [logging.configure(log_format=log.log_format, level=log.level), statistics.sink, results.sink]
     telemetry = Broadcast(*sinks, *([service.sink] if service.present else []))
     for warning in warnings:
         telemetry.emit(
@@ -131,22 +156,28 @@ async def launch(
         async with (
             service.attended(telemetry),
             make_clients(config.aws, environ) as clients,
-            _state(config, options, state) as store,
+            _state(config, options, state, telemetry) as store,
         ):
             await refuse_remote(config, clients, allow_remote=allow_remote, environ=environ)
             if processes > 1:
                 from esmd.processes.fleet import Fleet  # noqa: PLC0415 - needed here only
 
-                return await Fleet(
-                    config,
-                    options=options,
-                    about=about(config, environ),
-                    processes=processes,
-                    level=log.level,
-                    store=store,
-                    telemetry=telemetry,
-                    shutdown=shutdown,
-                ).run()
+                several = await SeveralProcesses.begin(
+                    config, only=options.only, registry=store, telemetry=telemetry, wall=time.time
+                )
+                async with _served(several, config=config, telemetry=telemetry, environ=environ):
+                    with on_hangup(service.telling(several.reload), telemetry=telemetry, shutdown=shutdown):
+                        return await Fleet(
+                            several.work,
+                            options=replace(options, only=frozenset()),  # what counts has been chosen
+                            about=about(config, environ),
+                            processes=processes,
+                            level=log.level,
+                            store=store,
+                            telemetry=telemetry,
+                            shutdown=shutdown,
+                            paused=several.paused,
+                        ).run()
             assembly = Assembly(
                 config,
                 options=options,
@@ -157,29 +188,92 @@ async def launch(
                 statistics=statistics,
                 shutdown=shutdown,
             )
-            if companion is None:
-                return await assembly.daemon().run()
-            async with companion(config, clients, telemetry, assembly.functions):
-                return await assembly.daemon().run()
+            mappings = assembly.mappings(
+                registry=store,
+                results=results,
+                read=None if paths is None else partial(_read, paths, environ),
+                permit=partial(
+                    _permit,
+                    clients=clients,
+                    telemetry=telemetry,
+                    allow_remote=allow_remote,
+                    environ=environ,
+                    prepare=prepare,
+                ),
+            )
+            await mappings.begin()
+            async with contextlib.AsyncExitStack() as beside:
+                await beside.enter_async_context(_served(mappings, config=config, telemetry=telemetry, environ=environ))
+                if paths is not None:
+                    reload = service.telling(mappings.reload)
+                    beside.enter_context(on_hangup(reload, telemetry=telemetry, shutdown=shutdown))
+                    if watching is not None:
+                        chore = asyncio.create_task(watch(paths, watching, reload, telemetry))
+                        beside.push_async_callback(_end, chore)
+                if companion is not None:
+                    await beside.enter_async_context(companion(config, clients, telemetry, assembly.functions))
+                return await assembly.daemon(mappings).run()
+
+
+def _served(
+    control: Control, *, config: Config, telemetry: Telemetry, environ: Mapping[str, str]
+) -> AbstractAsyncContextManager[None]:
+    """The API, for as long as the daemon lives; nothing, where the configuration wants none."""
+    if not config.api.enabled:
+        return contextlib.nullcontext()
+    parts = ApiParts(control=control, status=None, telemetry=telemetry, config=config)
+    return Listening(parts, path=socket_of(config, environ), listen=config.api.listen)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """End what runs beside the daemon; what it has failed with is told."""
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def _read(paths: Sequence[Path], environ: Mapping[str, str]) -> Loaded:
+    """The configuration as its files are now, read beside the loop."""
+    return await asyncio.to_thread(load, paths, environ=environ)
+
+
+async def _permit(
+    config: Config,
+    *,
+    clients: LocalStackClients,
+    telemetry: Telemetry,
+    allow_remote: bool,
+    environ: Mapping[str, str],
+    prepare: Prepare | None,
+) -> None:
+    """Refuse what would have been refused at the start, and prepare what would have been prepared.
+
+    Raises:
+        InvalidError: with what to do about it.
+    """
+    try:
+        await refuse_remote(config, clients, allow_remote=allow_remote, environ=environ)
+        if prepare is not None:
+            await prepare(config, clients, telemetry)
+    except click.ClickException as error:
+        raise InvalidError(error.message) from error
 
 
 @contextlib.asynccontextmanager
-async def _state(config: Config, options: RunOptions, given: DaemonStore | None) -> AsyncIterator[DaemonStore | None]:
-    """The state store, open; None where no mapping needs one, so that no file is made for nothing."""
-    needed = any(isinstance(mapping, StreamMapping) and mapping.enabled for mapping in options.chosen(config))
-    if given is not None or not needed:
+async def _state(
+    config: Config, options: RunOptions, given: DaemonStore | None, telemetry: Telemetry
+) -> AsyncIterator[DaemonStore]:
+    """The state store; a file is opened now if it is needed now, so that none is made for nothing."""
+    if given is not None:
         yield given
         return
-    from esmd.state.errors import StateError  # noqa: PLC0415
-    from esmd.state.sqlite import SqliteStateStore, default_path  # noqa: PLC0415
-
+    needed = any(isinstance(mapping, StreamMapping) and mapping.enabled for mapping in options.chosen(config))
+    store = LazyStateStore(config.state.path or default_path(os.environ))
     try:
-        store = await SqliteStateStore.open(config.state.path or default_path(os.environ))
-        try:
-            await store.clear_leases()  # those of the daemon before, which may have been killed
-        except BaseException:
-            await store.close()
-            raise
+        if needed:
+            await store.open()
+        elif (error := await store.look()) is not None:
+            telemetry.emit(RegistryUnavailable(error_message=error.message, hint=error.hint))
     except StateError as error:
         raise click.ClickException(f"{error.message} ({error.hint})") from error
     try:

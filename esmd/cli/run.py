@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from esmd.cli.configuration import load_configuration
+from esmd.cli.configuration import configuration_paths, load_configuration
 from esmd.cli.options import daemon_options, log_level_option, longest_poll_for, shared_options
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from esmd.config.report import Diagnostic
+    from esmd.control.triggers import Changes
     from esmd.observe.logging import Format
 
 
@@ -62,6 +63,13 @@ def usable_cores() -> int:
 @click.option(
     "--allow-remote", is_flag=True, help="Allow an endpoint that is not local, such as AWS itself (aws.allow_remote)."
 )
+@click.option(
+    "--watch",
+    "watched",
+    is_flag=True,
+    help="Load the configuration anew whenever one of its files changes, as esmd reload does. Needs watchfiles: "
+    "pip install 'esmd[dev]'.",
+)
 def command(
     *,
     paths: tuple[Path, ...],
@@ -75,6 +83,7 @@ def command(
     fail_fast: bool,
     processes: int,
     allow_remote: bool,
+    watched: bool,
 ) -> None:
     """Run the mappings of CONFIG until it is told to stop.
 
@@ -96,6 +105,7 @@ def command(
     from esmd.assembly import RunOptions  # noqa: PLC0415 - brings botocore, which a bad configuration need not wait for
     from esmd.cli.launch import LogOptions, check_names, launch, run_to_exit  # noqa: PLC0415
 
+    watching = _watching(processes) if watched else None
     check_names(config, frozenset(only))
     options = RunOptions(
         daemon=daemon_options(grace=grace, exit_when_idle=exit_when_idle, fail_fast=fail_fast, stats_every=stats_every),
@@ -112,5 +122,23 @@ def command(
             environ=os.environ,
             warnings=warnings,
             processes=processes,
+            paths=configuration_paths(paths, environ=os.environ),
+            watching=watching,
         )
     )
+
+
+def _watching(processes: int) -> Changes:
+    """What tells of changed files.
+
+    Raises:
+        click.ClickException: it cannot be had; with what to do about it.
+    """
+    from esmd.control.triggers import watchfiles  # noqa: PLC0415 - needed here only
+
+    if processes > 1:
+        raise click.BadParameter("needs one process: several are started anew to change them", param_hint="--watch")
+    found = watchfiles()
+    if found is None:
+        raise click.ClickException("--watch needs the package watchfiles: pip install 'esmd[dev]'")
+    return found

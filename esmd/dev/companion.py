@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 
     from esmd.config.schema import Config
+    from esmd.dev.sources import DevSources
     from esmd.dev.traffic import Sample
     from esmd.function import Function
     from esmd.observe.telemetry import Telemetry
@@ -67,13 +68,7 @@ async def beside(
         click.ClickException: the queues cannot be made; the text says why.
     """
     telemetry.emit(DevEndpoint(endpoint_url=options.endpoint_url, embedded=options.embedded))
-    try:
-        sources = await Maker(clients, telemetry).make_all(config)
-    except (BotoCoreError, ClientError) as error:
-        why = classify(error)
-        raise click.ClickException(
-            f"the queues cannot be made at {options.endpoint_url}: {why.code}: {why.message}"
-        ) from error
+    sources = await make_sources(config, clients, telemetry, endpoint_url=options.endpoint_url)
     chores: dict[str, Coroutine[None, None, None]] = {
         "dead letters": dead_letters.watch(sources.queues, clients, telemetry)
     }
@@ -90,6 +85,21 @@ async def beside(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def make_sources(
+    config: Config, clients: LocalStackClients, telemetry: Telemetry, *, endpoint_url: str
+) -> DevSources:
+    """Make what the configuration reads from and the endpoint lacks.
+
+    Raises:
+        click.ClickException: it cannot be made; the text says why.
+    """
+    try:
+        return await Maker(clients, telemetry).make_all(config)
+    except (BotoCoreError, ClientError) as error:
+        why = classify(error)
+        raise click.ClickException(f"the queues cannot be made at {endpoint_url}: {why.code}: {why.message}") from error
 
 
 async def _say_failure(name: str, chore: Coroutine[None, None, None], telemetry: Telemetry) -> None:

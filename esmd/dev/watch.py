@@ -9,7 +9,8 @@
 
 Everything in these folders counts, at any depth, but what nobody edits: hidden files and folders, `__pycache__`,
 `node_modules`, virtual environments, compiled Python, backups of editors, logs, databases and the like, and the
-configuration itself, which is read at the start only. A version that a function routes to is watched like any other.
+configuration itself, which is watched elsewhere. The folders are those of the configuration at the start. A version
+that a function routes to is watched like any other.
 """
 
 from __future__ import annotations

@@ -16,6 +16,10 @@ Next = Literal["visibility_timeout", "retry_backoff", "dead_letter_queue", "retr
 a stream are invoked again, or given up."""
 
 
+DisabledBecause = Literal["configuration", "paused", "updating", "removed", "stopping"]
+"""Why a mapping does not poll: its settings say so, somebody paused it, it drains to go on with other settings or to be gone, or
+the daemon is stopping."""
+
 Topic = Literal["no_redrive_policy", "low_max_receive_count", "short_visibility_timeout", "function_stopped"]
 
 
@@ -51,10 +55,10 @@ class MappingEnabled(MappingEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MappingDisabled(MappingEvent):
-    """The mapping does not poll: `enabled: false`, or the daemon is stopping and it has drained."""
+    """The mapping does not poll: by its settings, or it is paused; or it has drained, to change, to be gone, or to stop."""
 
     name: ClassVar[str] = "mapping.disabled"
-    reason: Literal["configuration", "stopping"]
+    reason: Literal["configuration", "paused", "updating", "removed", "stopping"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,7 +49,7 @@ class Child:
         statistics = Statistics()
         async with make_clients(setup.config.aws, os.environ) as clients:
             store = RemoteStateStore(self._channel)
-            self._daemon = Assembly(
+            assembly = Assembly(
                 setup.config,
                 options=setup.options,
                 clients=clients,
@@ -59,7 +59,10 @@ class Child:
                 statistics=statistics,
                 shutdown=self._shutdown,
                 book_of=self._book,
-            ).daemon()
+            )
+            mappings = assembly.mappings()
+            await mappings.begin()
+            self._daemon = assembly.daemon(mappings)
             code = await self._daemon.run()
             await store.close()
         self._channel.flush()

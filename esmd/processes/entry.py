@@ -47,7 +47,7 @@ def main(descriptor: int, parent: int) -> int:
     """Run a child to its end; its exit code."""
     # Whoever stops the service may tell every process of it; the parent decides, and tells the children itself.
     # A handler, since programs started from here would inherit SIG_IGN.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
     end = socket.socket(fileno=descriptor)
     end.set_inheritable(False)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from esmd.assembly import RunOptions
     from esmd.config.schema import Config
     from esmd.daemon import About
+    from esmd.observe.mapping_events import DisabledBecause
     from esmd.observe.telemetry import Telemetry
     from esmd.processes.messages import Request
     from esmd.shutdown import Shutdown
@@ -86,6 +87,7 @@ class Fleet:
         store: of the daemon; None where no mapping needs one.
         telemetry: where events go.
         shutdown: the process's wish to stop.
+        paused: names of the mappings that are disabled since somebody paused them.
     """
 
     def __init__(
@@ -99,7 +101,9 @@ class Fleet:
         store: DaemonStore | None,
         telemetry: Telemetry,
         shutdown: Shutdown,
+        paused: frozenset[str] = frozenset(),
     ) -> None:
+        self._paused = paused
         self._about = about
         self._options = options.daemon
         self._telemetry = telemetry
@@ -141,7 +145,8 @@ class Fleet:
             )
         )
         for mapping in self._disabled:
-            self._telemetry.emit(MappingDisabled(mapping=mapping.name, reason="configuration"))
+            reason: DisabledBecause = "paused" if mapping.name in self._paused else "configuration"
+            self._telemetry.emit(MappingDisabled(mapping=mapping.name, reason=reason))
         self._desk.expect(member.number for member in self._members)
         running = [self._loop.create_task(m.run(), name=f"process {m.number}") for m in self._members]
         watching = [self._loop.create_task(self._report())]

@@ -10,15 +10,19 @@ from esmd.state.protocol import Lease, ShardProgress, Stored, StreamIdentity, Su
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from esmd.state.registry import KeptMapping
+
 _Shards = dict[str, ShardProgress]
 
 
 class MemoryStateStore:
-    """`StateStore` and `LeaseStore` that end with the process."""
+    """`StateStore`, `LeaseStore` and `Registry` that end with the process."""
 
     def __init__(self) -> None:
         self._streams: dict[tuple[str, str], tuple[StreamIdentity, _Shards]] = {}
         self._leases: dict[tuple[str, str], dict[str, int]] = {}
+        self._kept: dict[str, KeptMapping] = {}
+        self._pauses: dict[str, float] = {}
         self._closed = False
 
     async def load(self, mapping: str, stream_arn: str) -> Stored | None:
@@ -89,6 +93,43 @@ class MemoryStateStore:
         """See `LeaseStore.clear_leases`."""
         self._check_open()
         self._leases.clear()
+
+    async def kept(self) -> list[KeptMapping]:
+        """See `Registry.kept`."""
+        self._check_open()
+        return sorted(self._kept.values(), key=lambda each: (each.created_at, each.uuid))
+
+    async def keep(self, mapping: KeptMapping) -> None:
+        """See `Registry.keep`."""
+        self._check_open()
+        self._kept[mapping.uuid] = mapping
+
+    async def drop(self, uuid: str) -> None:
+        """See `Registry.drop`."""
+        self._check_open()
+        self._kept.pop(uuid, None)
+
+    async def drop_positions(self, mapping: str) -> None:
+        """See `Registry.drop_positions`."""
+        self._check_open()
+        for key in [key for key in self._streams if key[0] == mapping]:
+            del self._streams[key]
+            self._leases.pop(key, None)
+
+    async def pauses(self) -> Mapping[str, float]:
+        """See `Registry.pauses`."""
+        self._check_open()
+        return dict(self._pauses)
+
+    async def pause(self, uuid: str, since: float) -> None:
+        """See `Registry.pause`."""
+        self._check_open()
+        self._pauses.setdefault(uuid, since)
+
+    async def resume(self, uuid: str) -> None:
+        """See `Registry.resume`."""
+        self._check_open()
+        self._pauses.pop(uuid, None)
 
     async def close(self) -> None:
         """See `StateStore.close`."""

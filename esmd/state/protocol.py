@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from esmd.state.errors import OtherStreamError, PositionMovedBackError
+from esmd.state.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -181,7 +182,7 @@ class LeaseStore(Protocol):
         ...
 
 
-class DaemonStore(StateStore, LeaseStore, Protocol):
+class DaemonStore(StateStore, LeaseStore, Registry, Protocol):
     """What a daemon keeps its state in."""
 
 

@@ -69,6 +69,23 @@ MIGRATIONS: tuple[Migration, ...] = (
         )
         """,
     ),
+    (
+        # Mappings made through the API; settings is JSON text.
+        """
+        CREATE TABLE mappings (
+            uuid TEXT NOT NULL PRIMARY KEY,
+            settings TEXT NOT NULL,
+            created_at REAL NOT NULL,
+            modified_at REAL NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE pauses (
+            uuid TEXT NOT NULL PRIMARY KEY,
+            since REAL NOT NULL
+        )
+        """,
+    ),
 )
 """Never changed once released: a change of the tables is one more entry."""
 

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
-from esmd.state import rows
+from esmd.state import registry_rows, rows
 from esmd.state.database import Database
 from esmd.state.errors import StateError, closed
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from esmd.state.protocol import Lease, ShardProgress, Stored, StreamIdentity, Summary
+    from esmd.state.registry import KeptMapping
 
 T = TypeVar("T")
 
@@ -44,7 +45,7 @@ def default_path(environ: Mapping[str, str]) -> Path:
 
 
 class SqliteStateStore:
-    """`StateStore` and `LeaseStore` in a file. Made by `open`; `close` it."""
+    """`StateStore`, `LeaseStore` and `Registry` in a file. Made by `open`; `close` it."""
 
     def __init__(self, database: Database, thread: ThreadPoolExecutor) -> None:
         self._database = database
@@ -112,6 +113,34 @@ class SqliteStateStore:
     async def clear_leases(self) -> None:
         """See `LeaseStore.clear_leases`."""
         await self._do(rows.clear_leases)
+
+    async def kept(self) -> list[KeptMapping]:
+        """See `Registry.kept`."""
+        return await self._do(registry_rows.kept)
+
+    async def keep(self, mapping: KeptMapping) -> None:
+        """See `Registry.keep`."""
+        await self._do(lambda connection: registry_rows.keep(connection, mapping))
+
+    async def drop(self, uuid: str) -> None:
+        """See `Registry.drop`."""
+        await self._do(lambda connection: registry_rows.drop(connection, uuid))
+
+    async def drop_positions(self, mapping: str) -> None:
+        """See `Registry.drop_positions`."""
+        await self._do(lambda connection: registry_rows.drop_positions(connection, mapping))
+
+    async def pauses(self) -> Mapping[str, float]:
+        """See `Registry.pauses`."""
+        return await self._do(registry_rows.pauses)
+
+    async def pause(self, uuid: str, since: float) -> None:
+        """See `Registry.pause`."""
+        await self._do(lambda connection: registry_rows.pause(connection, uuid, since))
+
+    async def resume(self, uuid: str) -> None:
+        """See `Registry.resume`."""
+        await self._do(lambda connection: registry_rows.resume(connection, uuid))
 
     async def close(self) -> None:
         """See `StateStore.close`."""

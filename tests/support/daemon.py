@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -36,7 +38,9 @@ class Daemon:
         self.config = folder / "esmd.yaml"
         self.config.write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
         self._arguments = [command, str(self.config), "--log-format", "json", "--log-level", "debug", *arguments]
-        self._environ = {**os.environ, **(environ or {})}
+        # Not in the test's own folder: the path of a socket has to be short.
+        self.socket = Path(tempfile.mkdtemp(prefix="esmd-")) / "esmd.sock"
+        self._environ = {**os.environ, "ESMD_SOCKET": str(self.socket), **(environ or {})}
         self.log: list[dict[str, Any]] = []
         self.garbage: list[str] = []
         self._changed = threading.Condition()
@@ -60,6 +64,7 @@ class Daemon:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self._reader.join(5)
+        shutil.rmtree(self.socket.parent, ignore_errors=True)
         assert self.process.stdout is not None
         assert self.process.stderr is not None
         self.process.stdout.close()
@@ -101,6 +106,18 @@ class Daemon:
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the daemon alone."""
         self.process.send_signal(number)
+
+    def esmd(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command that reaches this daemon."""
+        return subprocess.run(
+            [sys.executable, "-m", "esmd", *arguments],
+            env=self._environ,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
 
     def exit_code(self, *, within: float = 30) -> int:
         """Wait for the end; the log is complete after it."""

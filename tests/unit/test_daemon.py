@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from esmd.cli.exits import Exit
+from esmd.control.slot import Plan, Slot
+from esmd.control.slots import Slots
 from esmd.daemon import About, Daemon, DaemonOptions
 from esmd.function import FunctionCounts
 from esmd.observe import daemon_events as say
@@ -39,7 +41,6 @@ class Mapping:
     """A supervisor: `tries_for` seconds to its first try, `drains_for` from stop to end."""
 
     name: str
-    shutdown: Shutdown
     tries_for: float = 1.0
     drains_for: float = 1.0
     cancels_for: float = 0.0
@@ -54,6 +55,12 @@ class Mapping:
 
     def __post_init__(self) -> None:
         self.tried = asyncio.Event()
+        self.stop = asyncio.Event()
+        self.stops_because = "stopping"
+
+    def made(self, stop: asyncio.Event) -> Mapping:
+        self.stop = stop
+        return self
 
     async def run(self) -> None:
         try:
@@ -70,7 +77,7 @@ class Mapping:
             await asyncio.sleep(self.breaks_at)
             return
         trying = asyncio.create_task(self._try())
-        await self.shutdown.drain.wait()
+        await self.stop.wait()
         await asyncio.sleep(self.drains_for)
         trying.cancel()
 
@@ -108,18 +115,25 @@ class Stage:
         self.mappings: list[Mapping] = []
         self.disabled: list[str] = []
         self.loop = asyncio.get_running_loop()
+        self.closed = 0
 
     def mapping(self, name: str = "orders", **settings: Any) -> Mapping:
-        made = Mapping(name, self.shutdown, **settings)
+        made = Mapping(name, **settings)
         self.mappings.append(made)
         return made
 
     def start(self, **options: Any) -> asyncio.Task[Exit]:
         chosen = {"grace": 30.0, "exit_when_idle": None, "fail_fast": False, "stats_period": 60.0} | options
         self.telemetry = Broadcast(self.collector.emit, self.statistics.sink)
+        slots = Slots(telemetry=self.telemetry, shutdown=self.shutdown)
+        for mapping in self.mappings:
+            slots.add(Slot(mapping.name, plan=Plan(make=mapping.made), held=None, telemetry=self.telemetry))
+        for name in self.disabled:
+            plan = Plan(make=lambda _: None)
+            slots.add(Slot(name, plan=plan, held="configuration", telemetry=self.telemetry))
         daemon = Daemon(
-            supervisors=self.mappings,  # type: ignore[arg-type]
-            disabled=self.disabled,
+            slots=slots,
+            close=self.close,
             functions={"process": self.function},  # type: ignore[dict-item]
             about=About(files=("esmd.yaml",), endpoint="http://127.0.0.1:4566", region="us-east-1"),
             options=DaemonOptions(**chosen),
@@ -128,6 +142,9 @@ class Stage:
             shutdown=self.shutdown,
         )
         return asyncio.create_task(daemon.run())
+
+    async def close(self) -> None:
+        self.closed += 1
 
     def later(self, seconds: float, number: signal.Signals) -> None:
         self.loop.call_later(seconds, self.shutdown.received, number)
@@ -283,7 +300,7 @@ async def test_a_period_of_nothing_does_not_spin(stage):
         def quiet_since(self, _):
             pass
 
-    stage.mappings.append(Busy("busy", stage.shutdown))
+    stage.mappings.append(Busy("busy"))
     stage.later(10, signal.SIGTERM)
     await stage.start(exit_when_idle=0.0)
     assert looks <= 120

@@ -1,0 +1,141 @@
+"""The daemon's API over HTTP: its routes, behind the guard, with every error as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import socket
+import traceback
+from functools import partial
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from esmd.api.errors import refusal, refused
+from esmd.api.security import Guard, with_body
+from esmd.control.protocol import ControlError
+from esmd.observe.control_events import ApiFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from esmd.api.parts import ApiParts
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+ROUTES = ("esmd.api.control_routes",)
+"""Modules with a function `routes(parts)`."""
+
+MOST_CONNECTIONS = 64
+"""Connections at once; what comes above that is closed."""
+
+REQUEST_SECONDS = 20.0
+"""Seconds in which the first request of a connection has to be here."""
+
+IDLE_SECONDS = 60.0
+"""Seconds that a connection may wait for its next request."""
+
+_LAST_ANSWERS = 1.0
+"""Seconds that requests under way have when the daemon ends."""
+
+
+def make_app(parts: ApiParts) -> web.Application:
+    """The application with all its routes."""
+    guard = Guard(parts.config.api)
+
+    @web.middleware
+    async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Let the guard judge, and make JSON of whatever goes wrong."""
+        _silent.discard(request.protocol)
+        if (answer := guard.refuses(request)) is not None:
+            return answer
+        bounded = await with_body(request)
+        if isinstance(bounded, web.Response):
+            return bounded
+        try:
+            return await handler(bounded)
+        except ControlError as error:
+            return refused(error)
+        except web.HTTPException as error:
+            if error.content_type == "application/json" or error.status < 400:
+                raise
+            return refusal(
+                error.status, error.reason.replace(" ", ""), f"{request.method} {request.path[:200]}: {error.reason}"
+            )
+        except Exception as error:  # noqa: BLE001 - a defect of ours is said, and must not end the connection without a word
+            parts.telemetry.emit(
+                ApiFailed(
+                    method=request.method,
+                    path=request.path[:200],
+                    error_type=type(error).__name__,
+                    error_message=str(error),
+                    stack=tuple(line.rstrip() for line in traceback.format_exception(error)),
+                )
+            )
+            return refusal(500, "InternalError", "this is a defect of esmd; its log says more")
+
+    app = web.Application(middlewares=[answered])
+    for name in ROUTES:
+        app.add_routes(importlib.import_module(name).routes(parts))
+    return app
+
+
+_silent: set[web.RequestHandler] = set()
+"""Connections of the last `REQUEST_SECONDS` on which no whole request has come yet."""
+
+
+class _Server:
+    """A server at work on sockets that listen already."""
+
+    def __init__(self, runner: web.AppRunner) -> None:
+        self._runner = runner
+        self._listeners: list[asyncio.Server] = []
+
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        await self._runner.setup()
+        loop = asyncio.get_running_loop()
+        for each in sockets:
+            if each.family == socket.AF_UNIX:
+                listener = await loop.create_unix_server(self._connection, sock=each)
+            else:
+                listener = await loop.create_server(self._connection, sock=each)
+            self._listeners.append(listener)
+
+    async def close(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        await self._runner.cleanup()
+
+    def _connection(self) -> asyncio.Protocol:
+        """What handles one connection: it has to send a request soon, and there may not be too many of them."""
+        server = self._runner.server
+        assert server is not None  # noqa: S101 - it is set up
+        if len(server.connections) >= MOST_CONNECTIONS:
+            return _Closed()
+        handler = server()
+        _silent.add(handler)
+        asyncio.get_running_loop().call_later(REQUEST_SECONDS, partial(_close_silent, handler))
+        return handler
+
+
+class _Closed(asyncio.Protocol):
+    """Closes a connection as soon as it is made."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
+
+
+def _close_silent(handler: web.RequestHandler) -> None:
+    if handler in _silent:
+        _silent.discard(handler)
+        handler.force_close()
+
+
+async def serve(parts: ApiParts, sockets: Sequence[socket.socket]) -> _Server:
+    """Serve on sockets that listen already, and take what waits there."""
+    runner = web.AppRunner(
+        make_app(parts), access_log=None, keepalive_timeout=IDLE_SECONDS, shutdown_timeout=_LAST_ANSWERS
+    )
+    server = _Server(runner)
+    await server.start(sockets)
+    return server
