@@ -79,9 +79,8 @@ def test_two_files_may_say_the_same_of_the_api_but_not_two_things(tmp_path):
 
 
 def test_where_the_api_is_can_be_read_though_other_sections_have_errors(tmp_path):
-    (tmp_path / "esmd.yaml").write_text(
-        f"api: {{socket: here.sock}}\n{REST.replace('FunctionName: f', 'FunctionName: nope')}", encoding="utf-8"
-    )
+    wrong = REST.replace("FunctionName: f", "FunctionName: nope")
+    (tmp_path / "esmd.yaml").write_text(f"api: {{socket: here.sock}}\n{wrong}", encoding="utf-8")
     result = load([tmp_path / "esmd.yaml"], environ={})
     assert result.config is None
     assert result.api.socket == tmp_path / "here.sock"
