@@ -147,7 +147,9 @@ async def measure(setup: Setup, total: int) -> float:
             statistics=statistics,
             shutdown=shutdown,
         )
-        running = asyncio.create_task(assembly.daemon().run())
+        mappings = assembly.mappings()
+        await mappings.begin()
+        running = asyncio.create_task(assembly.daemon(mappings).run())
         await _until(tally, total // 5, running, folder / "log")
         client, _ = await clients.client("", None)
         began, before = time.process_time() - client.own, tally.total

@@ -7,7 +7,7 @@ judged, and a function is not called unregistered while a file that may register
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from esmd.config.binding import Unreadable, bind, described, plain, suggestion
@@ -49,10 +49,13 @@ class Loaded:
     Attributes:
         config: None if there are errors.
         diagnostics: errors and warnings, in the order of files and lines.
+        api: the section `api`, as far as it could be read, also where other sections have errors: a command has to reach
+            the daemon that is to be told of the mended ones.
     """
 
     config: Config | None
     diagnostics: tuple[Diagnostic, ...]
+    api: ApiSettings = field(default_factory=ApiSettings)
 
 
 def load(paths: Sequence[Path], *, environ: Mapping[str, str]) -> Loaded:
@@ -81,7 +84,7 @@ def load(paths: Sequence[Path], *, environ: Mapping[str, str]) -> Loaded:
     _shares(mappings, functions, report)
     _purpose(contents, report)
     if report.failed:
-        return Loaded(None, report.ordered())
+        return Loaded(None, report.ordered(), api)
     config = Config(
         version=version,
         aws=aws,
@@ -92,7 +95,7 @@ def load(paths: Sequence[Path], *, environ: Mapping[str, str]) -> Loaded:
         files=tuple(file.absolute() for file in contents.files),
         file_of={name: contents.named["mappings"][name].source.file.absolute() for name in mappings},
     )
-    return Loaded(config, report.ordered())
+    return Loaded(config, report.ordered(), api)
 
 
 def _version(contents: Contents, report: Report) -> Any:

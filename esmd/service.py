@@ -5,8 +5,8 @@
 | `daemon.starting`                         | `STATUS`                                                            |
 | `daemon.ready`                            | `READY=1`, `STATUS`                                                 |
 | a mapping becomes unavailable, or not     | `STATUS`, once the daemon is ready                                  |
-| `reloading` is called                     | `RELOADING=1`, `MONOTONIC_USEC`, `STATUS`                           |
-| `reloaded` is called                      | `READY=1`, `STATUS`                                                 |
+| a reload begins                           | `RELOADING=1`, `MONOTONIC_USEC`, `STATUS`                           |
+| it is over, whatever came of it           | `READY=1`, `STATUS`                                                 |
 | `daemon.draining`                         | `STOPPING=1`, `STATUS`, `EXTEND_TIMEOUT_USEC` for the grace period  |
 | `daemon.stopped`                          | `STATUS`                                                            |
 | half of `WATCHDOG_USEC` has passed        | `WATCHDOG=1`, from the loop: one that hangs says nothing             |
@@ -22,17 +22,19 @@ import math
 import os
 import socket
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from esmd.observe import daemon_events as say
 from esmd.observe.mapping_events import MappingDisabled, MappingRecovered, MappingUnavailable
 from esmd.observe.service_events import ServiceUnheard
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from esmd.observe.events import Event
     from esmd.observe.telemetry import Telemetry
+
+T = TypeVar("T")
 
 _AFTER_GRACE = 20.0
 """Seconds beyond the grace period that the end of a daemon may take: killed handlers have to let go."""
@@ -105,13 +107,18 @@ class ServiceManager:
             case _:
                 pass
 
-    def reloading(self) -> None:
-        """The configuration is being loaded anew; `reloaded` has to follow."""
-        self._send(RELOADING="1", MONOTONIC_USEC=_usec(time.clock_gettime(time.CLOCK_MONOTONIC)), STATUS="reloading")
+    def telling(self, reload: Callable[[], Awaitable[T]]) -> Callable[[], Awaitable[T]]:
+        """`reload`, with the manager told when it begins and when it is over, whatever comes of it."""
 
-    def reloaded(self) -> None:
-        """Loading the configuration anew is over, whatever came of it."""
-        self._send(READY="1", STATUS=self._state())
+        async def told() -> T:
+            now = time.clock_gettime(time.CLOCK_MONOTONIC)
+            self._send(RELOADING="1", MONOTONIC_USEC=_usec(now), STATUS="loading the configuration anew")
+            try:
+                return await reload()
+            finally:
+                self._send(READY="1", STATUS=self._state())
+
+        return told
 
     def _mapping_changed(self, event: MappingUnavailable | MappingRecovered | MappingDisabled) -> None:
         before = len(self._unavailable)

@@ -319,7 +319,7 @@ def records_of(answer: Mapping[str, Any]) -> Sequence[Any]:
     records = answer.get("Records")
     if records is None and not answer.get("NextShardIterator"):
         raise _malformed("a read was answered with neither records nor an iterator")
-    return records or ()
+    return () if records is None else records
 
 
 def check_numbers(records: Iterable[Any], *, within: str | None = None) -> None:

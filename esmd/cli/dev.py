@@ -77,6 +77,9 @@ def command(
       esmd dev --traffic --exit-when-idle 5s
       LOCALSTACK_HOST=127.0.0.1:4566 esmd dev
     """  # noqa: D301 - click reads the character of \b, not its escape
+    from esmd.control.triggers import hold_hangups  # noqa: PLC0415 - the help needs nothing of it
+
+    hold_hangups()
     warnings: list[Diagnostic] = []
     config = load_configuration(paths, warnings=warnings)
     from esmd.assembly import RunOptions  # noqa: PLC0415 - brings botocore, which a bad configuration need not wait for

@@ -103,9 +103,10 @@ def _show(findings: Sequence[Finding], output: str) -> None:
     if output == "json":
         click.echo(json.dumps({"counts": counts, "findings": [asdict(each) for each in findings]}, indent=2))
         return
+    colours = False if os.environ.get("NO_COLOR") else None  # None: on a terminal
     for each in findings:
         level = click.style(f"{each.level:<8}", fg=_COLOURS[each.level])
-        click.echo(f"{level} {each.check}: {each.subject}: {_one_line(each.message)}")
+        click.echo(f"{level} {each.check}: {each.subject}: {_one_line(each.message)}", color=colours)
         if each.fix:
             click.echo(f"         fix: {_one_line(each.fix)}")
     click.echo(", ".join(f"{count} {level}" for level, count in counts.items()), err=True)

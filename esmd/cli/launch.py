@@ -194,7 +194,7 @@ async def launch(
                     control=several, status=fleet.status, telemetry=telemetry, config=config, trail=fleet.trail
                 )
                 async with _served(parts, environ):
-                    with on_hangup(several.reload, telemetry=telemetry, shutdown=shutdown):
+                    with on_hangup(service.telling(several.reload), telemetry=telemetry, shutdown=shutdown):
                         return await fleet.run()
             assembly = Assembly(
                 config,
@@ -234,9 +234,10 @@ async def launch(
                     )
                     await beside.enter_async_context(_served(parts, environ))
                 if paths is not None:
-                    beside.enter_context(on_hangup(mappings.reload, telemetry=telemetry, shutdown=shutdown))
+                    reload = service.telling(mappings.reload)
+                    beside.enter_context(on_hangup(reload, telemetry=telemetry, shutdown=shutdown))
                     if watching is not None:
-                        chore = asyncio.create_task(watch(paths, watching, mappings.reload, telemetry))
+                        chore = asyncio.create_task(watch(paths, watching, reload, telemetry))
                         beside.push_async_callback(_end, chore)
                 if companion is not None:
                     await beside.enter_async_context(companion(config, clients, telemetry, assembly.functions))

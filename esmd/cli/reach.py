@@ -46,26 +46,37 @@ def ask(api: str | None, call: Callable[[DaemonClient], Awaitable[_Result]]) -> 
     # aiohttp takes a fifth of a second that `--help` does not need.
     from esmd.api.client import DaemonClient, DaemonRefused, DaemonUnreachable  # noqa: PLC0415
 
+    address, broken = _address(api)
+
     async def run() -> _Result:
-        async with DaemonClient.connect(_address(api)) as daemon:
+        async with DaemonClient.connect(address) as daemon:
             return await call(daemon)
 
     try:
         return asyncio.run(run())
     except DaemonUnreachable as error:
-        raise Unreachable(str(error)) from error
+        more = (
+            f"\n{broken} has errors: if it names api.socket, say that with --api; esmd lint says more" if broken else ""
+        )
+        raise Unreachable(f"{error}{more}") from error
     except DaemonRefused as error:
         raise click.ClickException(str(error)) from error
 
 
-def _address(api: str | None) -> Address:
-    """Where the daemon is. A configuration that is not valid names no socket: `esmd lint` says why."""
+def _address(api: str | None) -> tuple[Address, str]:
+    """Where the daemon is, and the names of files that may say otherwise and cannot be read.
+
+    The configuration need not be valid to say so, as far as its section `api` is.
+    """
     from esmd.api.address import find  # noqa: PLC0415
 
     paths = configuration_paths((), environ=os.environ)
-    config = None
+    config, broken = None, ""
     if all(path.exists() for path in paths):
         from esmd.config.loader import load  # noqa: PLC0415
+        from esmd.config.schema import Config  # noqa: PLC0415
 
-        config = load(paths, environ=os.environ).config
-    return find(api, environ=os.environ, config=config)
+        loaded = load(paths, environ=os.environ)
+        config = Config(api=loaded.api)
+        broken = "" if api or loaded.config is not None else ", ".join(map(str, paths))
+    return find(api, environ=os.environ, config=config), broken

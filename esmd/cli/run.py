@@ -109,6 +109,9 @@ def command(
     """  # noqa: D301 - click reads the character of \b, not its escape
     if emf and log_format == "console":
         raise click.BadParameter("the metrics need JSON lines: leave --log-format console out", param_hint="--emf")
+    from esmd.control.triggers import hold_hangups  # noqa: PLC0415 - the help needs nothing of it
+
+    hold_hangups()
     warnings: list[Diagnostic] = []
     config = load_configuration(paths, warnings=warnings)
     from esmd.assembly import RunOptions  # noqa: PLC0415 - brings botocore, which a bad configuration need not wait for

@@ -4,6 +4,7 @@
 |-------------------------------------------|----------------------------------------------------------------|
 | from whoever asks for a reload            | a reload                                                       |
 | since the terminal it ran in was closed   | a drain, as for TERM                                           |
+| before the daemon can listen to it        | a reload as soon as it can; without `hold_hangups` its end     |
 """
 
 from __future__ import annotations
@@ -45,6 +46,19 @@ async def reload_and_say(reload: Reload, telemetry: Telemetry) -> None:
         telemetry.emit(ConfigRejected(errors=(f"{error.message} ({error.hint})" if error.hint else error.message,)))
 
 
+_held: list[int] = []
+"""SIGHUPs that came before anybody listened."""
+
+
+def hold_hangups() -> None:
+    """From here on, remember a SIGHUP until `on_hangup` listens. Without it a process ends of one that comes while it starts.
+
+    A terminal's is left alone: there it means that the terminal was closed.
+    """
+    if not sys.stderr.isatty():
+        signal.signal(signal.SIGHUP, lambda number, _: _held.append(number))
+
+
 @contextmanager
 def on_hangup(reload: Reload, *, telemetry: Telemetry, shutdown: Shutdown) -> Iterator[None]:
     """Listen to SIGHUP while inside."""
@@ -61,10 +75,14 @@ def on_hangup(reload: Reload, *, telemetry: Telemetry, shutdown: Shutdown) -> It
         task.add_done_callback(under_way.discard)
 
     loop.add_signal_handler(signal.SIGHUP, received)
+    if _held:
+        _held.clear()
+        received()
     try:
         yield
     finally:
         loop.remove_signal_handler(signal.SIGHUP)
+        hold_hangups()
         for task in under_way:
             task.cancel()
 

@@ -65,12 +65,15 @@ class Paces:
 
     def of(self, name: str) -> Pace:
         """A mapping's pace by the looks so far."""
-        looks = self._looks.get(name, ())
+        looks = list(self._looks.get(name, ()))
         steps = [tuple(b - a for a, b in zip(one[1], two[1], strict=True)) for one, two in pairwise(looks)]
         invoked, failed = _SHOWN.index("invoked"), _SHOWN.index("failed")
+        now = self._loop.time()
+        if looks and now > looks[-1][0]:  # what was counted since then belongs to the rates, not to a whole second
+            looks.append((now, _values(self._statistics.totals(name))))
         return Pace(
-            last_10_s=_rates(list(looks), 10),
-            last_60_s=_rates(list(looks), 60),
+            last_10_s=_rates(looks, 10),
+            last_60_s=_rates(looks, 60),
             invoked=tuple(step[invoked] for step in steps),
             failed=tuple(step[failed] for step in steps),
         )
@@ -81,10 +84,10 @@ def _values(counts: Counts) -> tuple[int, ...]:
 
 
 def _rates(looks: list[_Look], seconds: int) -> Rates:
-    """The means over the last `seconds` seconds, or over what there is of them."""
+    """The means over the last `seconds` seconds, or over what there is of them; over one second at least."""
     looks = looks[-(seconds + 1) :]
     if len(looks) < 2:
         return Rates()
     (began, first), (ended, last) = looks[0], looks[-1]
-    period = ended - began
+    period = max(ended - began, PERIOD)
     return Rates(**{name: (b - a) / period for name, a, b in zip(_SHOWN, first, last, strict=True)})

@@ -39,6 +39,7 @@ _TARGET = re.compile(r"(?:[^.]*\.)?(\w+)$")
 _FORM_ACTION = re.compile(rb"(?:^|&)Action=(\w+)")
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "content-encoding"})
 _MOST_HEAD = 65_536
+_MOST_KEPT = 200
 _MOST_SECONDS = 60.0
 """How long a call may take at the server."""
 
@@ -58,6 +59,11 @@ class _Request:
         if (form := _FORM_ACTION.search(self.body)) is not None:
             return form[1].decode()
         return self.method
+
+    @property
+    def question(self) -> bytes:
+        """What is the same in requests that ask for the same."""
+        return self.action.encode() + b" " + self.body
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +113,7 @@ class FaultProxy:
         self._server: asyncio.Server | None = None
         self._session: aiohttp.ClientSession | None = None
         self._serving: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
-        self._last: dict[str, _Answer] = {}
+        self._last: dict[bytes, _Answer] = {}
 
     @property
     def endpoint_url(self) -> str:
@@ -180,8 +186,8 @@ class FaultProxy:
                 raise _CutError
             case Reset(after_work=False, mid_body=False):
                 raise _CutError(reset=True)
-            case Repeat() if action in self._last:
-                await _say(writer, self._last[action])
+            case Repeat() if (last := self._last.get(request.question)) is not None:
+                await _say(writer, last)
             case _:
                 if isinstance(fault, Stall):
                     await asyncio.sleep(_MOST_SECONDS if math.isinf(fault.seconds) else fault.seconds)
@@ -189,8 +195,17 @@ class FaultProxy:
                 if isinstance(fault, Twice):
                     answer = await self._forward(request)
                 if answer.status == 200:
-                    self._last[action] = answer
+                    self._keep(request.question, answer)
                 await _tell(writer, answer, fault)
+
+    def _keep(self, question: bytes, answer: _Answer) -> None:
+        """Remember the last answer to a question; not of all questions there ever were, and not of a FIFO queue's."""
+        if b".fifo" in question:
+            return
+        self._last.pop(question, None)
+        self._last[question] = answer
+        if len(self._last) > _MOST_KEPT:
+            del self._last[next(iter(self._last))]
 
     def _fault(self, action: str, request: _Request) -> ProxyFault | None:
         armed = self.faults.next_for(action, _json(request.body))

@@ -12,7 +12,7 @@
     Truncated      yes          the first half of the answer: as a whole body, or cut in mid-body
     Drip           yes          the answer, in small pieces
     Twice          twice        the second answer
-    Repeat         no           the answer to the last such call, once more
+    Repeat         no           the last answer to the very same request, once more
 
 `Weather` draws them at random, the same for the same seed.
 """
@@ -77,7 +77,10 @@ class Twice:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """Answer as the last such call was answered, without asking. Without one before, the request is handed on."""
+    """Answer as the very same request was answered last, without asking. Without one before, it is handed on.
+
+    Of a FIFO queue it would be an answer that no queue gives: its messages come in order.
+    """
 
 
 @dataclass(frozen=True, slots=True)

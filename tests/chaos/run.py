@@ -31,7 +31,8 @@ PEACE = 420
 """Seconds that the last daemon may take to work off what is left."""
 
 MOST_GROWTH_MB = 60
-MOST_FILES = 200
+MOST_FILES = 600
+"""Of a pool that may hold 512 connections for long polls and as many again: more is a leak, not a burst."""
 
 
 @dataclass
@@ -94,6 +95,7 @@ class Run:
         self._faults = Faults(aftermath=AFTERMATH)
         self._outcome = Outcome(seed, minutes)
         self._daemon: Daemon | None = None
+        self._daemons = 0
 
     def run(self) -> Outcome:
         """Run to the end."""
@@ -120,14 +122,19 @@ class Run:
 
     def _start(self, *arguments: str) -> None:
         stage = self._field
-        self._daemon = Daemon(stage.folder, stage.config(), "--log-level", "warning", *arguments, environ=stage.environ)
+        self._daemon = Daemon(stage.folder, stage.config(), "--log-level", "info", *arguments, environ=stage.environ)
         self._daemon.__enter__()
+        # Before it, a signal ends a process that has begun nothing: that says nothing about the daemon.
+        self._daemon.wait_for("daemon.starting", within=60)
 
     def _kill(self) -> None:
         daemon, self._daemon = self._daemon, None
         if daemon is None:
             return
         daemon.__exit__()
+        self._daemons += 1
+        lines = [json.dumps(entry) for entry in daemon.log] + daemon.garbage
+        (self._field.folder / f"daemon-{self._daemons:04}.log").write_text("\n".join(lines) + "\n", encoding="utf-8")
         for entry in daemon.log:
             if entry["event"] == "internal.error":
                 self._outcome.findings.append(f"internal error: {json.dumps(entry)[:600]}")

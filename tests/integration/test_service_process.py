@@ -69,6 +69,23 @@ def test_it_says_ready_lives_and_stops(manager, config, tmp_path, processes):
     assert daemon.events("service.unheard") == []
 
 
+def test_a_hangup_reloads_and_the_manager_is_told_when_it_is_over(manager, config, tmp_path):
+    with Daemon(tmp_path, config, environ={"NOTIFY_SOCKET": manager.getsockname()}) as daemon:
+        while "READY" not in heard(manager):
+            pass
+        daemon.signal(signal.SIGHUP)
+        began = heard(manager)
+        while "RELOADING" not in began:
+            began = heard(manager)
+        assert int(began["MONOTONIC_USEC"]) > 0
+        ended = heard(manager)
+        while "READY" not in ended:
+            ended = heard(manager)
+        daemon.signal(signal.SIGTERM)
+        assert daemon.exit_code() == 0
+    assert daemon.events("config.reloaded")
+
+
 def test_the_handlers_do_not_find_the_managers_socket(manager, config, tmp_path):
     (tmp_path / "handlers.py").write_text(
         "import os\nprint('NOTIFY_SOCKET' in os.environ)\ndef handle(event, context):\n    pass\n", encoding="utf-8"

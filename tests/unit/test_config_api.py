@@ -78,6 +78,14 @@ def test_two_files_may_say_the_same_of_the_api_but_not_two_things(tmp_path):
     assert error.message.startswith("differs from that at")
 
 
+def test_where_the_api_is_can_be_read_though_other_sections_have_errors(tmp_path):
+    wrong = REST.replace("FunctionName: f", "FunctionName: nope")
+    (tmp_path / "esmd.yaml").write_text(f"api: {{socket: here.sock}}\n{wrong}", encoding="utf-8")
+    result = load([tmp_path / "esmd.yaml"], environ={})
+    assert result.config is None
+    assert result.api.socket == tmp_path / "here.sock"
+
+
 def test_the_file_of_each_mapping_is_known(tmp_path):
     config = loaded(tmp_path, "{}").config
     assert config.file_of == {"a": tmp_path / "esmd.yaml"}

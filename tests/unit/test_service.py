@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import socket
@@ -110,15 +111,25 @@ async def test_several_processes_say_a_number_only(manager):
         assert [each["STATUS"] for each in manager.heard()] == ["1 mappings run, 2 unavailable"]
 
 
-async def test_a_reload_begins_with_the_clock_and_ends_with_ready(manager):
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_reload_begins_with_the_clock_and_ends_with_ready_whatever_comes_of_it(manager, fails):
+    during: list[dict[str, str]] = []
+
+    async def reload() -> str:
+        during.extend(manager.heard())
+        if fails:
+            raise ValueError("a bad file")
+        return "reloaded"
+
     told = service(manager)
     async with told.attended(Collector()):
-        told.reloading()
-        told.reloaded()
-        began, ended = manager.heard()
+        with pytest.raises(ValueError, match="a bad file") if fails else contextlib.nullcontext():
+            assert await told.telling(reload)() == "reloaded"
+        ended = manager.heard()
+    [began] = during
     assert began["RELOADING"] == "1"
     assert int(began["MONOTONIC_USEC"]) > 0
-    assert ended == {"READY": "1", "STATUS": "running"}
+    assert ended == [{"READY": "1", "STATUS": "running"}]
 
 
 async def test_a_sign_of_life_comes_at_half_of_the_watchdogs_period(manager):
@@ -150,6 +161,10 @@ async def test_nobody_is_fed_who_does_not_wait_for_this_process(manager, environ
     assert manager.heard() == []
 
 
+async def answer() -> int:
+    return 7
+
+
 async def test_without_a_manager_nothing_is_sent_and_nobody_is_fed():
     told = ServiceManager({"WATCHDOG_USEC": "10000000"})
     said = Collector()
@@ -157,8 +172,7 @@ async def test_without_a_manager_nothing_is_sent_and_nobody_is_fed():
     assert told.watchdog_period is None
     async with told.attended(said):
         told.sink(READY)
-        told.reloading()
-        told.reloaded()
+        assert await told.telling(answer)() == 7
     assert said.said == []
 
 

@@ -52,6 +52,18 @@ async def test_rates_come_from_looking_once_a_second():
     await asyncio.gather(running, return_exceptions=True)
 
 
+async def test_what_came_since_the_last_look_counts_at_once():
+    statistics = Statistics()
+    source = source_of(FakeControl([entry("orders")]), statistics=statistics)
+    async with source.running():
+        await asyncio.sleep(0.1)
+        statistics.sink(say.RecordsReceived(mapping="orders", records=25))
+        await asyncio.sleep(0.1)
+        [mapping] = (await source.snapshot()).mappings
+    assert mapping.pace.last_10_s.received == 25
+    assert mapping.pace.invoked == ()
+
+
 async def test_a_minute_of_what_was_invoked_and_failed_is_kept():
     statistics = Statistics()
     source = source_of(FakeControl([entry("orders")]), statistics=statistics)
