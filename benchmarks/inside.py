@@ -143,11 +143,13 @@ async def measure(setup: Setup, total: int) -> float:
             clients=clients,
             environ=environ,
             store=store,
-            telemetry=Broadcast(logging.configure(log_format="json", level="info", stream=log), statistics.sink),
+            telemetry=Broadcast(logging.configure(log_format="json", level="info", stream=log), statistics),
             statistics=statistics,
             shutdown=shutdown,
         )
-        running = asyncio.create_task(assembly.daemon().run())
+        mappings = assembly.mappings()
+        await mappings.begin()
+        running = asyncio.create_task(assembly.daemon(mappings).run())
         await _until(tally, total // 5, running, folder / "log")
         client, _ = await clients.client("", None)
         began, before = time.process_time() - client.own, tally.total

@@ -147,8 +147,7 @@ async def launch(
     metrics = EmbeddedMetrics() if log.emf else None
     write = logging.configure(log_format=log.log_format, level=log.level, beside=metrics)
     service = ServiceManager(os.environ)  # of this process, whatever `environ` says of endpoints
-    further = [service.sink] if service.present else []
-    telemetry = Broadcast(write, statistics.sink, results.sink, history.sink, *further)
+    telemetry = Broadcast(write, statistics, results, history, service)
     for warning in warnings:
         telemetry.emit(
             ConfigWarning(

@@ -67,7 +67,7 @@ class Child:
                 clients=clients,
                 environ=os.environ,
                 store=store,
-                telemetry=Broadcast(reporter.sink, statistics.sink, results.sink, history.sink),
+                telemetry=Broadcast(reporter, statistics, results, history),
                 statistics=statistics,
                 shutdown=self._shutdown,
                 book_of=self._book,
