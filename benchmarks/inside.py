@@ -143,7 +143,7 @@ async def measure(setup: Setup, total: int) -> float:
             clients=clients,
             environ=environ,
             store=store,
-            telemetry=Broadcast(logging.configure(log_format="json", level="info", stream=log), statistics.sink),
+            telemetry=Broadcast(logging.configure(log_format="json", level="info", stream=log), statistics),
             statistics=statistics,
             shutdown=shutdown,
         )

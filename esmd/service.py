@@ -39,6 +39,17 @@ T = TypeVar("T")
 _AFTER_GRACE = 20.0
 """Seconds beyond the grace period that the end of a daemon may take: killed handlers have to let go."""
 
+_HEARD = (
+    say.DaemonStarting,
+    say.DaemonReady,
+    say.DaemonDraining,
+    say.DaemonStopped,
+    MappingUnavailable,
+    MappingRecovered,
+    MappingDisabled,
+)
+"""The events of the module's table."""
+
 
 class ServiceManager:
     """Speaks to the service manager of this process, if it has one.
@@ -83,6 +94,10 @@ class ServiceManager:
             if self._socket is not None:
                 self._socket.close()
                 self._socket = None
+
+    def takes(self, kind: type[Event]) -> bool:
+        """See `Sink`."""
+        return self.present and issubclass(kind, _HEARD)
 
     def sink(self, event: Event) -> None:
         """Listen to the daemon's events, by the module's table."""

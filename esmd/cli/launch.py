@@ -54,7 +54,6 @@ if TYPE_CHECKING:
     from esmd.config.schema import Config
     from esmd.control.triggers import Changes
     from esmd.function import Function
-    from esmd.observe.events import Event
     from esmd.observe.telemetry import Telemetry
     from esmd.pollers.localstack import LocalStackClients
     from esmd.state.protocol import DaemonStore
@@ -149,10 +148,8 @@ async def launch(
     metrics = EmbeddedMetrics() if log.emf else None
     write = logging.configure(log_format=log.log_format, level=log.level, beside=metrics)
     service = ServiceManager(os.environ)  # of this process, whatever `environ` says of endpoints
-    further: list[Callable[[Event], None]] = [service.sink] if service.present else []
-    if config.api.enabled:  # else nobody can ask
-        further.append(trail.sink)
-    telemetry = Broadcast(write, statistics.sink, results.sink, history.sink, *further)
+    # Without an API nobody can ask for a trace.
+    telemetry = Broadcast(write, statistics, results, history, service, *([trail] if config.api.enabled else []))
     for warning in warnings:
         telemetry.emit(
             ConfigWarning(

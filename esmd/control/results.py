@@ -31,6 +31,10 @@ class LastResults:
     def __init__(self) -> None:
         self._last: dict[str, str] = {}
 
+    def takes(self, kind: type[Event]) -> bool:
+        """See `Sink`."""
+        return kind in _RESULTS
+
     def sink(self, event: Event) -> None:
         """Take one event; those of other kinds pass."""
         result = _RESULTS.get(type(event))

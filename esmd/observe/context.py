@@ -31,7 +31,8 @@ class bound_context:  # noqa: N801 - used like a function, and quicker than one 
         self._token: Token[Mapping[str, str]] | None = None
 
     def __enter__(self) -> None:
-        self._token = _bound.set({**_bound.get(), **self._context})
+        outer = _bound.get()
+        self._token = _bound.set({**outer, **self._context} if outer else self._context)
 
     def __exit__(self, *_: object) -> None:
         if self._token is not None:

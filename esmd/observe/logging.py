@@ -15,9 +15,8 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-import structlog
-
 from esmd.observe.context import context_of, merge_context
+from esmd.observe.plain_structlog import structlog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,7 +36,7 @@ def configure(
     level: str,
     stream: TextIO | None = None,
     beside: Callable[[Event], Mapping[str, Any]] | None = None,
-) -> Callable[[Event], None]:
+) -> Lines:
     """Set logging up for the process; returns the sink that turns an event into a line.
 
     Args:
@@ -49,7 +48,12 @@ def configure(
     stream = stream or sys.stderr
     console = log_format == "console" or (log_format == "auto" and stream.isatty())
     renderer: Processor = (
-        structlog.dev.ConsoleRenderer(colors=_colours(stream), pad_event_to=20, sort_keys=False)
+        structlog.dev.ConsoleRenderer(
+            colors=_colours(stream),
+            pad_event_to=20,
+            sort_keys=False,
+            exception_formatter=structlog.dev.plain_traceback,
+        )
         if console
         else structlog.processors.JSONRenderer(serializer=_to_json)
     )
@@ -65,19 +69,32 @@ def configure(
         cache_logger_on_first_use=False,
     )
     _capture_stdlib(stream, renderer, [*shared, structlog.stdlib.add_logger_name], LEVELS[level], console=console)
-    logger = structlog.get_logger()
-    threshold = LEVELS[level]
+    return Lines(structlog.get_logger(), threshold=LEVELS[level], beside=beside)
 
-    def sink(event: Event) -> None:
-        number = LEVELS[event.level]
-        if number >= threshold:
-            context = context_of(getattr(event, "request_id", None))
-            # A stream that takes no more (a closed pipe, a full disk) must not end a batch: there is nowhere to say so.
-            with contextlib.suppress(OSError):
-                more = {} if beside is None else beside(event)
-                logger.log(number, event.name, **{**context, **fields_of(event), **more})
 
-    return sink
+class Lines:
+    """The sink that turns events into lines; see `configure`."""
+
+    def __init__(
+        self, logger: Any, *, threshold: int, beside: Callable[[Event], Mapping[str, Any]] | None = None
+    ) -> None:
+        self._logger = logger
+        self._threshold = threshold
+        self._beside = beside
+
+    def takes(self, kind: type[Event]) -> bool:
+        """See `Sink`: those of the level, and above."""
+        return LEVELS[kind.level] >= self._threshold
+
+    def sink(self, event: Event) -> None:
+        """Write a line, if the event's level is high enough."""
+        if not self.takes(type(event)):
+            return
+        context = context_of(getattr(event, "request_id", None))
+        # A stream that takes no more (a closed pipe, a full disk) must not end a batch: there is nowhere to say so.
+        with contextlib.suppress(OSError):
+            more = {} if self._beside is None else self._beside(event)
+            self._logger.log(LEVELS[event.level], event.name, **{**context, **fields_of(event), **more})
 
 
 def fields_of(event: Event) -> dict[str, Any]:

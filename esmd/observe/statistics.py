@@ -56,6 +56,10 @@ class Statistics:
     _counts: dict[str, Counts] = field(default_factory=dict)
     _taken: dict[str, Counts] = field(default_factory=dict)
 
+    def takes(self, kind: type[Event]) -> bool:
+        """See `Sink`."""
+        return kind in _COUNTED
+
     def sink(self, event: Event) -> None:
         """Count one event; events of other kinds pass."""
         count = _COUNTED.get(type(event))

@@ -69,7 +69,7 @@ class Child:
                 clients=clients,
                 environ=os.environ,
                 store=store,
-                telemetry=Broadcast(reporter.sink, statistics.sink, results.sink, history.sink, self._trail.sink),
+                telemetry=Broadcast(reporter, statistics, results, history, self._trail),
                 statistics=statistics,
                 shutdown=self._shutdown,
                 book_of=self._book,

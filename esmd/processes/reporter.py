@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from esmd.observe.events import Event
     from esmd.processes.messages import Message
 
+_ACTED_ON = (say.DaemonReady, say.DaemonDraining, say.DaemonCutShort, MappingStats, FunctionStats, MappingAdvice)
+"""Told whatever their level."""
+
 
 class Reporter:
     """The sink of a child's events.
@@ -48,6 +51,10 @@ class Reporter:
         self._tell = tell
         self._level = LEVELS[level]
         self._unavailable = unavailable
+
+    def takes(self, kind: type[Event]) -> bool:
+        """See `Sink`: what the parent acts on, and what makes a line."""
+        return issubclass(kind, _ACTED_ON) or LEVELS[kind.level] >= self._level
 
     def sink(self, event: Event) -> None:
         """Take one event."""

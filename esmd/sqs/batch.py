@@ -76,6 +76,10 @@ class Ended:
     visible_at: float = float("-inf")
 
 
+_NOTHING_LEFT = Ended()
+"""How nearly every batch ends."""
+
+
 class SqsBatch:
     """One batch on its way: `begin` and, with the outcome, `conclude` or `resume` it; or `run` it. Once."""
 
@@ -249,6 +253,8 @@ class SqsBatch:
             ids = {handle: record.id for handle, record in left.items()}
             with bound_context(mapping=around.settings.name, function=around.function.name, batch_id=self._id):
                 say_delete_failures(around.telemetry, around.settings.name, failures, ids)
+        elif not verdict.kept:
+            return _NOTHING_LEFT
         return Ended(kept=verdict.kept, visible_at=visible_at)
 
     def _say_outcome(self, verdict: Settled, duration: float, delays: dict[str, int], version: str | None) -> float:

@@ -85,6 +85,10 @@ class History:
             say.EnvironmentKilled: self._told,
         }
 
+    def takes(self, kind: type[Event]) -> bool:
+        """See `Sink`."""
+        return kind in self._handlers
+
     def sink(self, event: Event) -> None:
         """Take one event."""
         handler = self._handlers.get(type(event))

@@ -51,6 +51,10 @@ class Trail:
         self._bytes = 0
         self._forgets = False
 
+    def takes(self, kind: type[Event]) -> bool:
+        """See `Sink`."""
+        return kind in _WEIGHTS
+
     def sink(self, event: Event) -> None:
         """Take one event."""
         weigh = _WEIGHTS.get(type(event))

@@ -146,7 +146,7 @@ class ControlLab:
         self.forbidden: Exception | None = None
         self.collector = Collector()
         self.results = LastResults()
-        self.telemetry = Broadcast(self.collector.emit, self.results.sink)
+        self.telemetry = Broadcast(self.collector.emit, self.results)
         self.shutdown = Shutdown()
         self.store = store if store is not None else MemoryStateStore()
         self.slots = Slots(telemetry=self.telemetry, shutdown=self.shutdown)

@@ -124,7 +124,7 @@ class Stage:
 
     def start(self, **options: Any) -> asyncio.Task[Exit]:
         chosen = {"grace": 30.0, "exit_when_idle": None, "fail_fast": False, "stats_period": 60.0} | options
-        self.telemetry = Broadcast(self.collector.emit, self.statistics.sink)
+        self.telemetry = Broadcast(self.collector.emit, self.statistics)
         slots = Slots(telemetry=self.telemetry, shutdown=self.shutdown)
         for mapping in self.mappings:
             slots.add(Slot(mapping.name, plan=Plan(make=mapping.made), held=None, telemetry=self.telemetry))

@@ -80,7 +80,7 @@ def line_of(event, *, emf=True) -> dict:
     stream = io.StringIO()
     metrics = EmbeddedMetrics(wall=lambda: 1_700_000_000.1239)
     metrics.uuid_of = {"orders": "11111111-2222-3333-4444-555555555555"}.get
-    sink = logging.configure(log_format="json", level="info", stream=stream, beside=metrics if emf else None)
+    sink = logging.configure(log_format="json", level="info", stream=stream, beside=metrics if emf else None).sink
     sink(event)
     return json.loads(stream.getvalue())
 

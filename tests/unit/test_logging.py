@@ -63,7 +63,7 @@ def configured(
     log_format: str = "json", level: str = "debug", *, terminal: bool = False
 ) -> tuple[Callable[[Event], None], Stream]:
     stream = Stream(terminal=terminal)
-    return house.configure(log_format=log_format, level=level, stream=stream), stream
+    return house.configure(log_format=log_format, level=level, stream=stream).sink, stream
 
 
 # --- JSON
@@ -98,7 +98,7 @@ def test_texts_of_several_parts_are_lists():
 def test_whatever_a_handler_writes_is_one_line_of_ascii_and_comes_back(text, encoding):
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding=encoding, errors="strict", write_through=True)
-    sink = house.configure(log_format="json", level="info", stream=stream)
+    sink = house.configure(log_format="json", level="info", stream=stream).sink
     sink(HandlerOutput(function="process", request_id=None, stream="stdout", message=text))
     assert raw.getvalue().count(b"\n") == 1
     assert json.loads(raw.getvalue())["message"] == text

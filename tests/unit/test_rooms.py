@@ -169,6 +169,12 @@ def test_help_is_quick_because_nothing_heavy_is_loaded(code):
     assert modules.isdisjoint({"aiobotocore", "botocore", "aiohttp", "pydantic", "yaml"})
 
 
+def test_a_daemon_is_small_because_it_loads_nothing_that_only_others_need():
+    modules = loaded("import esmd.cli.run, esmd.cli.launch")
+    assert {"structlog", "pydantic"} <= modules
+    assert modules.isdisjoint({"rich", "pygments", "prometheus_client", "aiohttp.web", "esmd.api.server", "boto3"})
+
+
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_a_module_says_what_it_answers_for_and_is_not_too_long(name):
     text = MODULES[name].read_text(encoding="utf-8")
