@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from esmd.mappings.backoff import delay
@@ -129,7 +130,7 @@ class SqsBatch:
 
     def conclude(
         self, verdict: Settled, version: str | None, ended: Callable[[Ended], None]
-    ) -> Coroutine[None, None, None] | None:
+    ) -> Callable[[], Coroutine[None, None, None]] | None:
         """Carry a verdict out. Deletes are under way when it returns: no cancellation loses them.
 
         Args:
@@ -138,7 +139,7 @@ class SqsBatch:
             ended: called when the deletes are done, perhaps at once.
 
         Returns:
-            what else is to be done, and awaited; None if nothing is.
+            what else is to be called, and awaited; None if nothing is.
         """
         around = self._around
         heartbeat = around.heartbeat
@@ -160,7 +161,7 @@ class SqsBatch:
             self.on_settled()
         if not verdict.done:
             deleted([])
-        return self._delay_retries(kept, delays) if delays else None
+        return partial(self._delay_retries, kept, delays) if delays else None
 
     async def resume(self, verdict: TryAgain) -> Ended:
         """Take the batch to its end after its first invocation, which was refused or did not get through."""
@@ -200,7 +201,7 @@ class SqsBatch:
         result: asyncio.Future[Ended] = self._loop.create_future()
         rest = self.conclude(verdict, version, lambda ended: None if result.done() else result.set_result(ended))
         if rest is not None:
-            await rest
+            await rest()
         return await result
 
     async def _invoke(self) -> Outcome:
