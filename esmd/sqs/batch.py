@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from esmd.mappings.backoff import delay
@@ -133,7 +134,7 @@ class SqsBatch:
 
     def conclude(
         self, verdict: Settled, version: str | None, ended: Callable[[Ended], None]
-    ) -> Coroutine[None, None, None] | None:
+    ) -> Callable[[], Coroutine[None, None, None]] | None:
         """Carry a verdict out. Deletes are under way when it returns: no cancellation loses them.
 
         Args:
@@ -142,7 +143,7 @@ class SqsBatch:
             ended: called when the deletes are done, perhaps at once.
 
         Returns:
-            what else is to be done, and awaited; None if nothing is.
+            what else is to be called, and awaited; None if nothing is.
         """
         around = self._around
         heartbeat = around.heartbeat
@@ -164,7 +165,7 @@ class SqsBatch:
             self.on_settled()
         if not verdict.done:
             deleted([])
-        return self._delay_retries(kept, delays) if delays else None
+        return partial(self._delay_retries, kept, delays) if delays else None
 
     async def resume(self, verdict: TryAgain) -> Ended:
         """Take the batch to its end after its first invocation, which was refused or did not get through."""
@@ -204,7 +205,7 @@ class SqsBatch:
         result: asyncio.Future[Ended] = self._loop.create_future()
         rest = self.conclude(verdict, version, lambda ended: None if result.done() else result.set_result(ended))
         if rest is not None:
-            await rest
+            await rest()
         return await result
 
     async def _invoke(self) -> Outcome:

@@ -150,9 +150,9 @@ class Batches:
         if not settled or self._around.stop.is_set() or self.finishing >= self._around.scaling.concurrency:
             self._wake()
 
-    async def _finish(self, rest: Coroutine[None, None, None]) -> None:
+    async def _finish(self, rest: Callable[[], Coroutine[None, None, None]]) -> None:
         try:
-            await rest
+            await rest()
         finally:
             self._left(settled=True)
 
@@ -197,10 +197,17 @@ class Batches:
         """End the invocations that nobody awaits; after a drain there are none."""
         for begun in self._begun:
             begun.forget()
-        halts = [halt() for halt in self._begun.values()]
+        halts = [self._around.loop.create_task(_halted(halt)) for halt in self._begun.values()]
         self._begun.clear()
         if halts:
-            await asyncio.gather(*halts)
+            # Not `gather`: whoever halts us again, before these have begun, would cancel them, and leave handlers running.
+            await asyncio.wait(halts)
+        for ended in halts:
+            ended.result()
+
+
+async def _halted(halt: Halt) -> None:
+    await halt()
 
 
 async def _raise(error: Exception) -> None:

@@ -31,6 +31,7 @@ from esmd.sqs.heartbeat import Heartbeat
 from esmd.sqs.intake import Intake, Unmatched
 from esmd.sqs.lookup import QueueLookup
 from esmd.sqs.saying import say_delete_failures, say_visibility_failures
+from esmd.tasks import Tasks
 from esmd.waiting import woken
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class SqsRunner:
             stop=stop,
             loop=self._loop,
         )
-        self._tasks: asyncio.TaskGroup | None = None
+        self._tasks: Tasks | None = None
         self._batches = Batches(
             self._around,
             lookup=self._lookup,
@@ -150,7 +151,7 @@ class SqsRunner:
         stopping = self._loop.create_task(self._stop.wait())
         stopping.add_done_callback(lambda _: self._wake.set())
         try:
-            async with asyncio.TaskGroup() as tasks:
+            async with Tasks() as tasks:
                 self._tasks = tasks
                 try:
                     while not self._stop.is_set():
@@ -177,8 +178,8 @@ class SqsRunner:
         while self._receives or self._batches.running or self._batches.finishing:
             self._wake.clear()
             await self._wake.wait()
-        if self._beating is not None:
-            self._beating.cancel()
+        if self._beating is not None and self._tasks is not None:
+            self._tasks.cancel(self._beating)
 
     def _next_deadline(self, now: float) -> float | None:
         deadlines = []

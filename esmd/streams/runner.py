@@ -28,6 +28,7 @@ from esmd.streams.bookreader import BookReader
 from esmd.streams.reader import ShardGoneError
 from esmd.streams.shard import ShardConsumer
 from esmd.streams.storing import mended
+from esmd.tasks import Tasks
 from esmd.waiting import stopped_before
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class StreamRunner:
         stopping = self._loop.create_task(self._around.stop.wait())
         stopping.add_done_callback(lambda _: self._stop_consumers())
         try:
-            async with asyncio.TaskGroup() as tasks:
+            async with Tasks() as tasks:
                 self._list_again.set()
                 list_at = 0.0
                 while not self._around.stop.is_set():
@@ -192,7 +193,7 @@ class StreamRunner:
             self._say_enabled(changes.shards)
         self.tried.set()
 
-    async def _take(self, identity: StreamIdentity, tasks: asyncio.TaskGroup) -> None:
+    async def _take(self, identity: StreamIdentity, tasks: Tasks) -> None:
         """Begin and end what the book says. If it cannot say now, it is asked again after a pause."""
         try:
             turn = await self._book.take(identity)
@@ -206,7 +207,7 @@ class StreamRunner:
             if (stop := self._stops.get(shard_id)) is not None:  # else it has just ended by itself
                 stop.set()
 
-    def _start(self, granted: Granted, identity: StreamIdentity, tasks: asyncio.TaskGroup) -> None:
+    def _start(self, granted: Granted, identity: StreamIdentity, tasks: Tasks) -> None:
         shard_id = granted.progress.shard_id
         stop = asyncio.Event()
         if self._around.stop.is_set():
@@ -216,7 +217,7 @@ class StreamRunner:
         self._stops[shard_id] = stop
         tasks.create_task(self._consume_shard(consumer, identity, tasks))
 
-    async def _consume_shard(self, consumer: ShardConsumer, identity: StreamIdentity, tasks: asyncio.TaskGroup) -> None:
+    async def _consume_shard(self, consumer: ShardConsumer, identity: StreamIdentity, tasks: Tasks) -> None:
         shard_id = consumer.shard_id
         gone, children = False, None
         try:

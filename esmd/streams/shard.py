@@ -29,6 +29,7 @@ from esmd.streams.reader import ShardGoneError, ShardReader
 from esmd.streams.saying import say_page
 from esmd.streams.settings import READ_AHEAD_BYTES
 from esmd.streams.view import ShardView, blocked_by
+from esmd.tasks import Tasks
 from esmd.waiting import woken
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ class ShardConsumer:
         stopping.add_done_callback(lambda _: self._wake.set())
         self._around.ahead.shards += 1
         try:
-            async with asyncio.TaskGroup() as tasks:
+            async with Tasks() as tasks:
                 reading = tasks.create_task(self._read())
                 tasks.create_task(self.ledger.follow(self._lanes, self._windows))
                 await self._deliver(tasks)
@@ -219,7 +220,7 @@ class ShardConsumer:
 
     # --- delivering
 
-    async def _deliver(self, tasks: asyncio.TaskGroup) -> None:
+    async def _deliver(self, tasks: Tasks) -> None:
         """Start a batch on every lane that has one due, until the shard is finished or the mapping stops."""
         while not self._around.stop.is_set() and not self._is_finished():
             self._wake.clear()
@@ -237,7 +238,7 @@ class ShardConsumer:
         while self._busy:
             await asyncio.wait(list(self._busy.values()))
 
-    def _start(self, tasks: asyncio.TaskGroup, lane: int) -> float | None:
+    def _start(self, tasks: Tasks, lane: int) -> float | None:
         """Start what is due on a free lane; else when to look again (loop time)."""
         now = self._loop.time()
         if self._windows is not None:

@@ -121,36 +121,19 @@ def data_of(record: dict[str, Any]) -> str:
     return base64.b64decode(record["kinesis"]["data"]).decode()
 
 
-@contextlib.asynccontextmanager
-async def stream_mapping(
-    handler: Any = lambda records: None,
+def stream_settings(
+    arn: str,
     *,
     kind: str = "kinesis",
-    shards: int = 1,
-    engine: StreamEngine | None = None,
-    filters: Sequence[str] = (),
-    destination: bool = False,
-    duration: float = 0.0,
-    limit: int = 1000,
     start: str | Seek = "TRIM_HORIZON",
     retries: int = -1,
     age: float = -1,
     bisect: bool = False,
     report: bool = False,
     backoff: tuple[float, float] = (RETRY_BACKOFF_INITIAL, RETRY_BACKOFF_MAXIMUM),
-    retention: float = 86400.0,
-    started: bool = True,
-    create: bool = True,
-    whole_events: bool = False,
     **changes: Any,
-) -> AsyncIterator[StreamLab]:
-    engine = engine or StreamEngine()
-    if not create:
-        arn = engine.arn("events")
-    elif kind == "kinesis":
-        arn = engine.create_stream("events", shards=shards, retention=retention)
-    else:
-        arn = engine.create_table("events", shards=shards)
+) -> StreamSettings:
+    """Settings of a mapping of the stream; `changes` by the names of their fields."""
     values: dict[str, Any] = {
         "name": "events",
         "mapping_id": str(uuid5(NAMESPACE_URL, "events")),
@@ -181,6 +164,50 @@ async def stream_mapping(
         "discovery_interval": 60.0,
         "log_payloads": False,
     }
+    return StreamSettings(**(values | changes))
+
+
+@contextlib.asynccontextmanager
+async def stream_mapping(
+    handler: Any = lambda records: None,
+    *,
+    kind: str = "kinesis",
+    shards: int = 1,
+    engine: StreamEngine | None = None,
+    filters: Sequence[str] = (),
+    destination: bool = False,
+    duration: float = 0.0,
+    limit: int = 1000,
+    start: str | Seek = "TRIM_HORIZON",
+    retries: int = -1,
+    age: float = -1,
+    bisect: bool = False,
+    report: bool = False,
+    backoff: tuple[float, float] = (RETRY_BACKOFF_INITIAL, RETRY_BACKOFF_MAXIMUM),
+    retention: float = 86400.0,
+    started: bool = True,
+    create: bool = True,
+    whole_events: bool = False,
+    **changes: Any,
+) -> AsyncIterator[StreamLab]:
+    engine = engine or StreamEngine()
+    if not create:
+        arn = engine.arn("events")
+    elif kind == "kinesis":
+        arn = engine.create_stream("events", shards=shards, retention=retention)
+    else:
+        arn = engine.create_table("events", shards=shards)
+    chosen = stream_settings(
+        arn,
+        kind=kind,
+        start=start,
+        retries=retries,
+        age=age,
+        bisect=bisect,
+        report=report,
+        backoff=backoff,
+        **changes,
+    )
     collector = Collector()
     lab = StreamLab(
         engine=engine,
@@ -188,7 +215,7 @@ async def stream_mapping(
         store=MemoryStateStore(),
         invoker=ScriptedInvoker(handler, limit=limit, duration=duration, whole_events=whole_events),
         destination=MemoryDestination(),
-        settings=StreamSettings(**(values | changes)),
+        settings=chosen,
         filters=filters,
         with_destination=destination,
         said=collector.said,

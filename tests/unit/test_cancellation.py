@@ -1,0 +1,43 @@
+"""Whatever is cancelled wherever it waits: nothing is lost, nothing hangs, nothing is left.
+
+Each scenario is run once for each place at which it waits as none before it did, and cancelled there. `make test-slow`
+does it at every suspension (`tests/slow/test_cancellation_everywhere.py`).
+"""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.awaits import at, awaits_of
+from support.unwalked import ROOMS, UNWALKED
+from support.walked import SCENARIOS
+from support.walker import HOWS, How, Tour
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module")
+def tour() -> Iterator[Tour]:
+    """One for all tests here: what one has done, another need not do again."""
+    gc.collect()
+    gc.freeze()  # each run collects its own garbage, and nothing else
+    yield Tour(SCENARIOS)
+    gc.unfreeze()
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_nothing_is_lost_wherever_it_is_cancelled(name: str, how: How, tour: Tour) -> None:
+    tour.sampled(name, how)
+
+
+def test_every_await_is_cancelled_by_a_scenario(tour: Tour) -> None:
+    places = {place for name in SCENARIOS for place in tour.sampled(name, "cut")}
+    awaits = awaits_of(ROOMS)
+    missed = {each.name for each in set(awaits) - at(places, awaits)}
+    assert sorted(missed - set(UNWALKED)) == [], "walk it, or say in `support.unwalked` why not"
+    assert sorted(set(UNWALKED) - missed) == [], "these are walked, or gone: strike them from `support.unwalked`"
