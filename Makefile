@@ -63,6 +63,19 @@ soak: $(READY) ## Steady load without faults: memory, files and latency must not
 explore: $(READY) ## Let the property tests look for new examples
 	@HYPOTHESIS_PROFILE=explore $(BIN)/pytest tests/property $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(READY) ## Give every reader bad input: make fuzz CASES=100000
+	@FUZZ_CASES=$(or $(CASES),100000) $(BIN)/pytest -m slow --durations=0 tests/fuzz $(ARGS)
+
+.PHONY: fuzz-guided
+fuzz-guided: $(READY) ## The same guided by coverage, with atheris: make fuzz-guided SECONDS=60
+	@PYTHONPATH=tests $(BIN)/python -m fuzz.atheris_run $(or $(SECONDS),60) $(ARGS)
+
+.PHONY: mutants
+mutants: $(READY) ## Change mappings/ in small ways and see whether a test fails: make mutants MINUTES=60
+	@$(BIN)/python -m mutmut --version >/dev/null 2>&1 || $(PIP) 'mutmut>=3.8,<4'
+	@PYTHONPATH=tests $(BIN)/python -m fuzz.mutants $(or $(MINUTES),60) $(ARGS)
+
 .PHONY: bench
 bench: $(READY) ## Measure against floors and peers, twenty minutes; writes benchmarks/RESULTS.md
 	@$(BIN)/python -m benchmarks $(ARGS)
@@ -123,4 +136,4 @@ lock: ## Resolve constraints.txt anew (needs uv)
 
 .PHONY: clean
 clean: ## Remove everything that was installed or built
-	rm -rf .venv .localstack .kinesis-local .moto .aws-cli benchmarks/.env benchmarks/.node benchmarks/build build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	rm -rf .venv .localstack .kinesis-local .moto .aws-cli benchmarks/.env benchmarks/.node benchmarks/build build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache mutants .hypothesis .coverage*

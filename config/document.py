@@ -18,7 +18,7 @@ its composer recurses, lets duplicate keys pass, and expands aliases without a b
 | a key twice                        | refused, both places named                                             |
 | a key that is a list or a mapping  | refused                                                                |
 | a second document                  | refused                                                                |
-| more than 100 levels, 4 MiB        | refused                                                                |
+| more than 100 levels, aliases expanded; more than 4 MiB | refused                                           |
 """
 
 from __future__ import annotations
@@ -149,6 +149,8 @@ class _Open:
     started_at: int
     tag: str
     children: list[Node]
+    height: int = 0
+    """Levels inside of it so far."""
 
 
 class _Stop(Exception):  # noqa: N818 - a jump, never seen outside
@@ -160,7 +162,7 @@ class _Builder:
         self.file = file
         self.report = report
         self.tags = tags
-        self.anchors: dict[str, tuple[Node, int]] = {}
+        self.anchors: dict[str, tuple[Node, int, int]] = {}
         self.nodes = 0
 
     def build(self, text: str) -> Node | None:
@@ -193,12 +195,13 @@ class _Builder:
         open_: list[_Open] = []
         for event in events:
             node: Node | None = None
+            height = 0
             if isinstance(event, yaml.DocumentStartEvent):
                 if root is not None:
                     raise self._stop(event, "a second document: one per file")
                 continue
             if isinstance(event, yaml.AliasEvent):
-                node = self._alias(event)
+                node, height = self._alias(event, len(open_))
             elif isinstance(event, yaml.ScalarEvent):
                 node = self._scalar(event)
             elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
@@ -210,11 +213,13 @@ class _Builder:
                 open_.append(_Open(line, column, is_table, event.anchor, self.nodes, tag, []))
                 self._count(event, 1)
             elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
-                node = self._close(open_.pop())
+                done = open_.pop()
+                node, height = self._close(done), done.height + 1
             if node is None:
                 continue
             if open_:
                 open_[-1].children.append(node)
+                open_[-1].height = max(open_[-1].height, height)
             else:
                 root = node
         return root
@@ -225,16 +230,20 @@ class _Builder:
         self._count(event, 1)
         scalar = Scalar(*_start(event), event.value, plain=event.style is None or event.style == "", tag=tag)
         if event.anchor:
-            self.anchors[event.anchor] = (scalar, self.nodes - before)
+            self.anchors[event.anchor] = (scalar, self.nodes - before, 0)
         return scalar
 
-    def _alias(self, event: yaml.AliasEvent) -> Node:
+    def _alias(self, event: yaml.AliasEvent, depth: int) -> tuple[Node, int]:
+        """What an alias at a depth stands for, and the levels inside of it."""
         # An anchor is known once its node is complete, so an alias inside of what it names finds nothing.
         if event.anchor not in self.anchors:
             raise self._stop(event, f"*{event.anchor} stands for nothing: no complete &{event.anchor} before it")
-        node, weight = self.anchors[event.anchor]
+        node, weight, height = self.anchors[event.anchor]
         self._count(event, weight)
-        return node
+        # Each of a chain of aliases adds its levels to those of the one before it.
+        if depth + height > MAX_DEPTH:
+            raise self._stop(event, f"nested deeper than {MAX_DEPTH} levels")
+        return node, height
 
     def _close(self, done: _Open) -> Node:
         node: Node
@@ -243,7 +252,7 @@ class _Builder:
         else:
             node = Listing(done.line, done.column, tuple(done.children), done.tag)
         if done.anchor:
-            self.anchors[done.anchor] = (node, self.nodes - done.started_at)
+            self.anchors[done.anchor] = (node, self.nodes - done.started_at, done.height + 1)
         return node
 
     def _entries(self, children: list[Node]) -> tuple[tuple[Scalar, Node], ...]:

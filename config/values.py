@@ -102,7 +102,10 @@ def seconds(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError("must be seconds, or a duration such as 30s or 5m")  # noqa: TRY004 - pydantic reads these
     if isinstance(value, int | float):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:  # a hexadecimal number may be as long as that
+            raise ValueError("must be seconds, and fewer of them") from None
     match = _DURATION.fullmatch(value)
     if match is None:
         raise ValueError(f"must be seconds, or a duration such as 30s or 5m, not the text {shown(value)}")

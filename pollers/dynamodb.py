@@ -28,6 +28,8 @@ from esmd.pollers.streams import (
     check_numbers,
     check_progress,
     epoch_text,
+    first_iterator,
+    next_iterator,
     records_of,
     shard_of,
     stream_failure,
@@ -119,7 +121,7 @@ class BotoDynamoStreams(BotoStream):
             request["SequenceNumber"] = known.sequence_number
         try:
             answer = await self._get_shard_iterator(request)
-            iterator: str = answer["ShardIterator"]
+            iterator = first_iterator(answer)
         except Exception as error:
             raise stream_failure(error, "iterator", stream_arn=self._arn, position=position) from error
         # The service's times are whole seconds, so the second in question counts in full.
@@ -134,7 +136,7 @@ class BotoDynamoStreams(BotoStream):
             raise stream_failure(error, "read", stream_arn=self._arn) from error
         records = records_of(answer)
         check_numbers(records, within="dynamodb")
-        following = answer.get("NextShardIterator") or None
+        following = next_iterator(answer)
         if start is not None:
             young = next((n for n, record in enumerate(records) if _arrived(record) >= start), len(records))
             records = records[young:]
@@ -152,5 +154,6 @@ def _taken_apart(iterator: str) -> tuple[str, float | None, str]:
 
 
 def _arrived(record: Mapping[str, Any]) -> float:
-    """When a record was made; one that does not say counts as young."""
-    return float(record["dynamodb"].get("ApproximateCreationDateTime", math.inf))
+    """When a record was made; one that does not say, or not in seconds, counts as young."""
+    made = record["dynamodb"].get("ApproximateCreationDateTime")
+    return made if isinstance(made, int | float) and not math.isnan(made) else math.inf

@@ -14,7 +14,10 @@ from esmd.pollers.streams import (
     StreamInfo,
     check_numbers,
     check_progress,
+    child_of,
     epoch_text,
+    first_iterator,
+    next_iterator,
     records_of,
     shard_of,
     stream_failure,
@@ -102,7 +105,7 @@ class BotoKinesis(BotoStream):
             request["StartingSequenceNumber"] = position.sequence_number
         try:
             answer = await self._get_shard_iterator(request)
-            iterator: str = answer["ShardIterator"]
+            iterator = first_iterator(answer)
         except Exception as error:
             raise stream_failure(error, "iterator", stream_arn=self._arn, position=position) from error
         return iterator
@@ -115,12 +118,10 @@ class BotoKinesis(BotoStream):
             raise stream_failure(error, "read", stream_arn=self._arn) from error
         records = records_of(answer)
         check_numbers(records)
+        behind = answer.get("MillisBehindLatest")
         return Page(
             records=records,
-            next_iterator=answer.get("NextShardIterator") or None,
-            millis_behind=answer.get("MillisBehindLatest"),
-            children=tuple(
-                Shard(shard_of(child).id, tuple(child.get("ParentShards") or ()))
-                for child in answer.get("ChildShards") or ()
-            ),
+            next_iterator=next_iterator(answer),
+            millis_behind=behind if isinstance(behind, int) else None,
+            children=tuple(map(child_of, answer.get("ChildShards") or ())),
         )

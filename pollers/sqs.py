@@ -191,11 +191,23 @@ class BotoSqs:
 
 
 def checked_messages(messages: Sequence[Any]) -> Sequence[Mapping[str, Any]]:
-    """The messages of an answer; raises a `SourceError` if one of them could neither be told apart nor deleted."""
+    """The messages of an answer; raises a `SourceError` if one of them could not be told apart, deleted or written."""
     for message in messages:
-        if not (isinstance(message, dict) and message.get("MessageId") and message.get("ReceiptHandle")):
-            raise SourceError(Failure(Kind.BACK_OFF, "MalformedAnswer", "a message has no MessageId or ReceiptHandle"))
+        if type(message) is not dict:
+            raise _malformed("a message is no object")
+        message_id, handle = message.get("MessageId"), message.get("ReceiptHandle")
+        if type(message_id) is not str or type(handle) is not str or not message_id or not handle:
+            raise _malformed("a message has no MessageId or ReceiptHandle")
+        attributes, own = message.get("Attributes"), message.get("MessageAttributes")
+        if not (attributes is None or type(attributes) is dict):
+            raise _malformed("a message's Attributes are no object")
+        if own and not (type(own) is dict and all(isinstance(each, dict) for each in own.values())):
+            raise _malformed("a message's MessageAttributes are no objects")
     return messages
+
+
+def _malformed(message: str) -> SourceError:
+    return SourceError(Failure(Kind.BACK_OFF, "MalformedAnswer", message))
 
 
 def entry_failures(answer: Mapping[str, Any], handles: Sequence[str]) -> list[EntryFailure]:

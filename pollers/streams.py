@@ -291,17 +291,46 @@ def epoch_text(value: float | None) -> str:
 
 
 def shard_of(item: Mapping[str, Any]) -> Shard:
-    """A shard of a listing, of either service; raises a `SourceError` for one without an id."""
-    numbers = item.get("SequenceNumberRange") or {}
+    """A shard of a listing, of either service; raises a `SourceError` for one without an id, or of another form."""
     parents = (item.get("ParentShardId"), item.get("AdjacentParentShardId"))
-    if not item.get("ShardId"):
-        raise _malformed("a shard has no id")
+    numbers = item.get("SequenceNumberRange") or {}
+    if not isinstance(numbers, dict):
+        raise _malformed("a shard's SequenceNumberRange is no object")
     return Shard(
-        id=item["ShardId"],
-        parents=tuple(parent for parent in parents if parent),
+        id=_named(item.get("ShardId")),
+        parents=tuple(_named(parent) for parent in parents if parent),
         starting_sequence_number=numbers.get("StartingSequenceNumber"),
         closed=bool(numbers.get("EndingSequenceNumber")),
     )
+
+
+def child_of(item: Any) -> Shard:
+    """A shard that goes on where a closed one ends; raises a `SourceError` for what is none."""
+    parents = item.get("ParentShards") or [] if isinstance(item, dict) else None
+    if not isinstance(parents, list):
+        raise _malformed("a child shard has another form")
+    return Shard(_named(item.get("ShardId")), tuple(_named(parent) for parent in parents))
+
+
+def first_iterator(answer: Mapping[str, Any]) -> str:
+    """The iterator that was asked for; raises a `SourceError` where there is none."""
+    found = answer.get("ShardIterator")
+    if not isinstance(found, str) or not found:
+        raise _malformed("there is no iterator")
+    return found
+
+
+def next_iterator(answer: Mapping[str, Any]) -> str | None:
+    """Where to read on after a page; None at a closed shard's end. Raises a `SourceError` for what is no text.
+
+    A shard would end for good by a mistake here, so only nothing at all is taken for its end.
+    """
+    found = answer.get("NextShardIterator")
+    if found is None or found == "":
+        return None
+    if not isinstance(found, str):
+        raise _malformed("the next iterator is no text")
+    return found
 
 
 def check_progress(page: Sequence[Shard], known: Mapping[str, Shard], *, more: bool) -> None:
@@ -338,6 +367,12 @@ def check_numbers(records: Iterable[Any], *, within: str | None = None) -> None:
     except (KeyError, TypeError, IndexError, UnicodeEncodeError):
         pass
     raise _malformed("a record has no sequence number")
+
+
+def _named(shard_id: Any) -> str:
+    if not isinstance(shard_id, str) or not shard_id:
+        raise _malformed("a shard has no id")
+    return shard_id
 
 
 def _malformed(message: str) -> SourceError:

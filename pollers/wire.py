@@ -291,5 +291,5 @@ def _date(answer: Answer) -> float | None:
     """The service's time, in epoch seconds; None where it does not tell."""
     try:
         return parsedate_to_datetime(answer.header("date") or "").timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -39,6 +40,8 @@ FOREIGN_NAMES = {
 # The same examples in every run, so that a change is judged by itself; `make explore` looks for new ones.
 hypothesis.settings.register_profile("steady", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("explore", max_examples=1000, deadline=None, print_blob=True)
+# Few: `make mutants` runs them again for every mutant.
+hypothesis.settings.register_profile("brief", derandomize=True, deadline=None, max_examples=15)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 
@@ -49,6 +52,8 @@ def pytest_sessionstart() -> None:
     loop, which nobody closes: its ResourceWarning then strikes at random.
     """
     asyncio.set_event_loop(None)
+    if "MUTANT_UNDER_TEST" in os.environ:
+        sys.setrecursionlimit(8 * sys.getrecursionlimit())  # mutmut's detours take frames, and some tests nest deeply
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

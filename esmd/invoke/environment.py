@@ -56,6 +56,7 @@ WORKER = str(Path(__file__).with_name("worker.py"))
 """The script that a worker runs (`esmd.invoke.worker`)."""
 
 _RECEIVE_BYTES = 65_536
+_WORKERS_FRAMES = frozenset({runtime.READY, runtime.ANSWER, runtime.ERROR})
 _MAX_FRAME_BYTES = 8 * 1024 * 1024
 """No frame of an honest worker is longer: answers are limited, and so are error texts."""
 
@@ -321,7 +322,7 @@ class PythonEnvironment(OnProcess):
             return
         kind, _, length = runtime.FRAME.unpack_from(self._inbox)
         missing = runtime.FRAME.size + length - len(self._inbox)
-        if length > _MAX_FRAME_BYTES or missing < 0:
+        if kind not in _WORKERS_FRAMES or length > _MAX_FRAME_BYTES or missing < 0:
             self._process.kill("protocol")  # something else writes to its channel
         elif missing == 0:
             body = bytes(memoryview(self._inbox)[runtime.FRAME.size :])

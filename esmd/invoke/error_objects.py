@@ -11,6 +11,9 @@ Lambda marks the answer of a failed function with a header. Its emulators do not
 | anything else                                                                         | no error            |
 
 The first two are read wherever they come from. The others are told by the Runtime Interface Emulator and `sam local` only.
+
+Whoever wrote an object is foreign code: its members may be missing, of any type, nested or long without an end. What is
+read of them is always text that UTF-8 can hold, and never more than a log or a failure record can bear.
 """
 
 from __future__ import annotations
@@ -19,12 +22,17 @@ import json
 import re
 from typing import Any, Literal
 
+from esmd.invoke.runtime import MAX_MESSAGE_CHARACTERS
 from esmd.mappings.outcomes import LATEST, FunctionError
 
 Kind = Literal["exception", "timeout", "exit", "init"]
 
 MAX_TEXT_CHARACTERS = 1000
 """How much of a body that is no error object is quoted."""
+
+MAX_STACK_LINES = 200
+MAX_STACK_LINE_CHARACTERS = 1000
+"""How much of a stack is kept: a runaway recursion must not flood the log or a failure record."""
 
 _KEYS = frozenset({"errorMessage", "errorType", "stackTrace", "requestId", "cause", "trace"})
 """What the runtimes put into an error object: `trace` is Node's stack, `cause` Java's and .NET's."""
@@ -56,9 +64,9 @@ def read_error(body: bytes, *, executed_version: str = LATEST) -> FunctionError:
     if document is None or not document.keys() & {"errorType", "errorMessage"}:
         return _error("", text_of(body) or "The function failed and did not say why.", (), executed_version)
     return _error(
-        _text(document.get("errorType")),
-        _text(document.get("errorMessage")),
-        _stack(document.get("stackTrace") or document.get("trace")),
+        member_text(document.get("errorType")),
+        member_text(document.get("errorMessage")),
+        stack_lines(document.get("stackTrace") or document.get("trace")),
         executed_version,
     )
 
@@ -68,10 +76,10 @@ def read_error_object(body: bytes) -> FunctionError | None:
     if b'"errorMessage"' not in body:  # spares the parsing of nearly every answer
         return None
     document = _object(body)
-    if document is None or not document.keys() <= _KEYS:
+    if document is None or "errorMessage" not in document or not document.keys() <= _KEYS:
         return None
     typed = isinstance(document.get("errorType"), str)
-    return read_error(body) if typed or _TIMED_OUT.search(_text(document["errorMessage"])) else None
+    return read_error(body) if typed or _TIMED_OUT.search(member_text(document["errorMessage"])) else None
 
 
 def read_emulator(body: bytes) -> FunctionError | None:
@@ -102,14 +110,28 @@ def _object(body: bytes) -> dict[str, Any] | None:
     return document if isinstance(document, dict) else None
 
 
-def _stack(value: Any) -> tuple[str, ...]:
+def stack_lines(value: Any) -> tuple[str, ...]:
     """`stackTrace` as lines; Go sends objects, some runtimes one text."""
-    if isinstance(value, str):
-        return tuple(value.splitlines())
-    return tuple(_text(line) for line in value) if isinstance(value, list) else ()
+    lines = value.splitlines() if isinstance(value, str) else value
+    if not isinstance(lines, list):
+        return ()
+    return tuple(member_text(line, MAX_STACK_LINE_CHARACTERS) for line in lines[:MAX_STACK_LINES])
 
 
-def _text(value: Any) -> str:
+def member_text(value: Any, longest: int = MAX_MESSAGE_CHARACTERS) -> str:
+    """A member of an error object as text; null is none."""
+    if value is None:
+        return ""
     if isinstance(value, str):
-        return value
-    return "" if value is None else json.dumps(value)
+        return clean(value, longest)
+    try:
+        return clean(json.dumps(value), longest)
+    except RecursionError:  # the parser goes some levels deeper than the writer
+        return "(nested too deeply to be shown)"
+
+
+def clean(text: str, longest: int = MAX_MESSAGE_CHARACTERS) -> str:
+    """Text that can be written as UTF-8, and is not too long."""
+    if len(text) > longest:
+        text = text[: longest - 3] + "..."
+    return text.encode("utf-8", "replace").decode()

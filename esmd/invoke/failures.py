@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from esmd.invoke import runtime
+from esmd.invoke.error_objects import read_error
 from esmd.invoke.protocol import MAX_REQUEST_BYTES
 from esmd.mappings.outcomes import FunctionError, Outcome, Rejected, Success, Unreachable
 
@@ -101,6 +101,5 @@ def outcome_of(kind: int, body: bytes) -> Outcome:
 
 
 def error_of(body: bytes, *, kind: Literal["exception", "init"]) -> FunctionError:
-    """An error object of the Python runtime as an outcome."""
-    error = json.loads(body)
-    return FunctionError(kind, error["errorType"], error["errorMessage"], tuple(error["stackTrace"]))
+    """An error object of the Python runtime as an outcome. A handler may write to its worker's channel: it is foreign too."""
+    return replace(read_error(body), kind=kind)

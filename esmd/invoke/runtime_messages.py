@@ -21,7 +21,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from esmd.invoke.runtime import MAX_MESSAGE_CHARACTERS
+from esmd.invoke.error_objects import clean, member_text, stack_lines
 from esmd.invoke.runtime_session import Invocation, Refusal
 from esmd.mappings.outcomes import FunctionError, Success
 
@@ -36,10 +36,6 @@ _ERROR_BODY = b"lambda-runtime-function-error-body"
 
 UNKNOWN_ERROR = "Runtime.Unknown"
 """The type of an error that does not say its own."""
-
-MAX_STACK_LINES = 200
-MAX_STACK_LINE_CHARACTERS = 1000
-"""How much of a stack is kept: a runaway recursion must not flood the log or a failure record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,34 +115,17 @@ def answer(body: bytes, headers: Headers, trailers: Headers) -> Success | Functi
 
 def error(body: bytes, headers: Headers, *, kind: Literal["exception", "init"]) -> FunctionError:
     """The failure that an error object describes, however well it does."""
-    header_type = _clean(headers.get(_ERROR_TYPE, b"").decode("utf-8", "replace"))
+    header_type = clean(headers.get(_ERROR_TYPE, b"").decode("utf-8", "replace"))
     try:
         said: Any = json.loads(body)
     except (ValueError, RecursionError):
         said = None
     if not isinstance(said, dict):
-        return FunctionError(kind, header_type or UNKNOWN_ERROR, _clean(body.decode("utf-8", "replace")))
+        return FunctionError(kind, header_type or UNKNOWN_ERROR, clean(body.decode("utf-8", "replace")))
     error_type = said.get("errorType")
-    message = said.get("errorMessage")
-    stack = said.get("stackTrace", said.get("trace"))  # Node's runtimes call it trace
-    if isinstance(stack, str):
-        stack = stack.splitlines()
     return FunctionError(
         kind,
-        _clean(error_type) if isinstance(error_type, str) and error_type else header_type or UNKNOWN_ERROR,
-        "" if message is None else _text(message),
-        tuple(_text(line, MAX_STACK_LINE_CHARACTERS) for line in stack[:MAX_STACK_LINES])
-        if isinstance(stack, list)
-        else (),
+        clean(error_type) if isinstance(error_type, str) and error_type else header_type or UNKNOWN_ERROR,
+        member_text(said.get("errorMessage")),
+        stack_lines(said.get("stackTrace", said.get("trace"))),  # Node's runtimes call it trace
     )
-
-
-def _text(value: Any, longest: int = MAX_MESSAGE_CHARACTERS) -> str:
-    return _clean(value if isinstance(value, str) else json.dumps(value), longest)
-
-
-def _clean(text: str, longest: int = MAX_MESSAGE_CHARACTERS) -> str:
-    """Text that can be written as UTF-8, and is not too long."""
-    if len(text) > longest:
-        text = text[: longest - 3] + "..."
-    return text.encode("utf-8", "replace").decode()

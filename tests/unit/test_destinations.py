@@ -47,9 +47,11 @@ ROWS: dict[str, dict[str, DestinationArn | str]] = {
     "`arn:aws:s3:::BUCKET`": {
         BUCKET: DestinationArn("s3", "aws", None, None, "orders-failed"),
         "arn:aws:s3:::my.bucket-1": DestinationArn("s3", "aws", None, None, "my.bucket-1"),
-        "arn:aws:s3:::bucket/folder": "the bucket alone, without a key",
+        "arn:aws:s3:::bucket/folder": "the bucket alone, without a key, not 'arn:aws:s3:::bucket/folder'",
         "arn:aws:s3:eu-west-1:000000000000:accesspoint/x": "no region and no account",
-        "arn:aws:s3:::Orders": "bucket name must be 3 to 63 lower-case",
+        "arn:aws:s3:eu-west-1::bucket": "no region and no account, .*, not 'arn:aws:s3:eu-west-1::bucket'",
+        "arn:aws:s3::000000000000:bucket": "no region and no account",
+        "arn:aws:s3:::Orders": "^the ARN's bucket name must be 3 to 63 lower-case letters, digits, dots or hyphens, with",
         "arn:aws:s3:::-x-": "letter or digit at both ends",
         "arn:aws:s3:::": "bucket name must be",
     },

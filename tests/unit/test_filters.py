@@ -313,3 +313,8 @@ def test_warnings_of_a_source(source, pattern, messages):
     found = filter_warnings(pattern, source=source)
     assert len(found) == len(messages)
     assert all(part in warning.message for warning, part in zip(found, messages, strict=True))
+
+
+def test_a_warning_of_a_source_names_the_place():
+    (found,) = filter_warnings('{"attributes": {"a": ["x"]}}', source="sqs")
+    assert (found.path, found.offset) == (("attributes", "a"), 21)

@@ -7,18 +7,9 @@ import json
 
 import pytest
 
+from esmd.invoke.error_objects import MAX_STACK_LINE_CHARACTERS, MAX_STACK_LINES
 from esmd.invoke.runtime import MAX_MESSAGE_CHARACTERS
-from esmd.invoke.runtime_messages import (
-    MAX_STACK_LINE_CHARACTERS,
-    MAX_STACK_LINES,
-    Call,
-    answer,
-    error,
-    error_json,
-    next_headers,
-    refused_mode,
-    route,
-)
+from esmd.invoke.runtime_messages import Call, answer, error, error_json, next_headers, refused_mode, route
 from esmd.invoke.runtime_session import Invocation, Refusal
 from esmd.mappings.outcomes import FunctionError, Success
 

@@ -49,6 +49,29 @@ def test_what_is_deleted_and_what_is_kept(outcome, reporting, done, kept, pace, 
     assert (verdict.pace, verdict.error_type) == (pace, error_type)
 
 
+@pytest.mark.parametrize(
+    ("outcome", "message"),
+    [
+        (ERROR, "boom"),
+        (Rejected("TooLarge", "7 MB"), "7 MB"),
+        (Success(b"{"), "the answer is not JSON"),
+        (Success(b""), None),
+    ],
+)
+def test_why_records_are_kept_is_told(outcome, message):
+    verdict = settle(BATCH, outcome, report_batch_item_failures=True)
+    assert isinstance(verdict, Settled)
+    assert (verdict.error_message or "").startswith(message or "")
+    assert (verdict.error_message is None) == (message is None)
+
+
+@pytest.mark.parametrize("outcome", [Throttled("full"), Unreachable("full")])
+def test_why_nothing_ran_is_told(outcome):
+    verdict = settle(BATCH, outcome, report_batch_item_failures=True)
+    assert isinstance(verdict, TryAgain)
+    assert verdict.reason == "full"
+
+
 @pytest.mark.parametrize("reporting", [True, False])
 @pytest.mark.parametrize(
     ("outcome", "throttled"), [(Throttled("full"), True), (Unreachable("connection reset"), False)]

@@ -337,7 +337,7 @@ REPLIES = [
             (b'["state"]', "not an object"),
             (b"", "not JSON"),
             (b"{", "not JSON"),
-            (b'{"state":NaN}', "not JSON"),
+            (b'{"state":NaN}', "not JSON (NaN is not a JSON value)"),
             (b'{"state":"\xff"}', "utf-8"),
             (b'{"state":' + b"[" * 100_000, "nested too deeply"),
         ],
