@@ -71,12 +71,15 @@ class SqliteStateStore:
         """
         thread = ThreadPoolExecutor(1, thread_name_prefix="esmd-state")
         database = Database(path, lock_wait=lock_wait)
+        loop = asyncio.get_running_loop()
         try:
-            await asyncio.get_running_loop().run_in_executor(thread, database.open)
+            await loop.run_in_executor(thread, database.open)
         except BaseException:
-            # Where this was cancelled the thread opens to the end, and then has to close it again.
-            thread.submit(database.close)
+            # Where this was cancelled the thread opens to the end, and then has to close it again: whoever opens the file
+            # next must not find it in use, by us.
+            closing = loop.run_in_executor(thread, database.close)
             thread.shutdown(wait=False)
+            await asyncio.shield(closing)
             raise
         return cls(database, thread)
 
