@@ -4,7 +4,7 @@ The body ends by the first row that applies:
 
 | the head says                                   | the body ends                    | the connection may be used again |
 |-------------------------------------------------|----------------------------------|----------------------------------|
-| status 100 to 199, other than 101               | at once; the answer is yet to come | -                              |
+| status 100 to 199, other than 101, ten at most  | at once; the answer is yet to come | -                              |
 | status 204 or 304                               | at once                          | yes                              |
 | `Transfer-Encoding: chunked`, no length         | with the empty chunk's trailer   | yes                              |
 | one `Content-Length`, no `Transfer-Encoding`    | after so many bytes              | yes                              |
@@ -25,6 +25,9 @@ MAX_HEAD = 64 * 1024
 
 MAX_BODY = 128 * 1024 * 1024
 """Longest body in bytes: ten messages of 1 MiB, each byte of them escaped, and 10 MiB of records in base64 fit."""
+
+MAX_INTERIM = 10
+"""Most answers of status 1xx before the real one: each of them is a sign of life, so that nothing else would end them."""
 
 _UNTIL_CLOSE = -1
 _CHUNKED = -2
@@ -77,12 +80,13 @@ class AnswerReader:
         started: whether any byte of the next answer has come.
     """
 
-    __slots__ = ("_body", "_chunks", "_head", "_held", "_length", "_reusable", "_status", "started")
+    __slots__ = ("_body", "_chunks", "_head", "_held", "_interim", "_length", "_reusable", "_status", "started")
 
     def __init__(self) -> None:
         self.started = False
         self._held = b""
         self._head: bytes | None = None
+        self._interim = 0
         self._status = 0
         self._length = 0
         self._reusable = False
@@ -176,6 +180,9 @@ class AnswerReader:
         if status < 200:
             if status == 101:
                 raise NotHttp("the server wants to change the protocol")
+            self._interim += 1
+            if self._interim > MAX_INTERIM:
+                raise NotHttp(f"the answer does not come: {MAX_INTERIM} times it was only announced")
             return False
         said = dict(framing)
         connection = b",".join(value for name, value in framing if name == b"connection")
@@ -220,6 +227,7 @@ class AnswerReader:
     def _whole(self, body: bytes | bytearray) -> Answer:
         answer = Answer(self._status, self._head or b"", body, reusable=self._reusable)
         self.started = False
+        self._interim = 0
         self._head = self._body = self._chunks = None
         return answer
 

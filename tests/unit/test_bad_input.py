@@ -16,7 +16,7 @@ from esmd.invoke.failures import error_of, outcome_of
 from esmd.invoke.runtime_messages import error
 from esmd.mappings.outcomes import FunctionError
 from esmd.pollers.errors import SourceError
-from esmd.pollers.http_answers import Answer
+from esmd.pollers.http_answers import MAX_INTERIM, Answer, AnswerReader, NotHttp
 from esmd.pollers.sqs import checked_messages
 from esmd.pollers.streams import child_of, first_iterator, next_iterator, shard_of
 from esmd.pollers.wire import _date
@@ -188,3 +188,15 @@ async def test_a_delay_that_is_no_number_is_unknown():
     stream = WireKinesis(None, None, stream_arn="arn:aws:kinesis:us-east-1:000000000000:stream/s", region="us-east-1")
     stream._lane = lane({"Records": [], "NextShardIterator": "n", "MillisBehindLatest": "5"})
     assert (await stream.read("i", 10)).millis_behind is None
+
+
+def test_a_server_that_only_ever_announces_its_answer_is_given_up():
+    interim = b"HTTP/1.1 100 Continue\r\n\r\n"
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    reader = AnswerReader()
+    for _ in range(2):  # each answer is announced anew
+        assert reader.feed(interim * MAX_INTERIM + answer)
+    for _ in range(MAX_INTERIM):
+        assert reader.feed(interim) is None
+    with pytest.raises(NotHttp, match="does not come"):
+        reader.feed(interim)
