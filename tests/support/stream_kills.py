@@ -10,6 +10,8 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Self
 
+from esmd.streams.ledger import MOST_BEHIND
+
 from support.daemon import Daemon, Journal, function
 from support.stream_world import stream_config, stream_mapping
 
@@ -112,9 +114,9 @@ def kill_again_and_again(
 
 
 def assert_nothing_lost(tally: Tally, rounds: int, kills: int) -> None:
-    """Every record came, each key's in order; no kill repeated more than a batch under way, and one not yet stored.
+    """Every record came, each key's in order; no kill repeated more than what may not be stored yet.
 
-    More of the latter there are only where batches are quicker than the store: the writer is slower.
+    That is the batch under way, and as many quick ones as the store may lag behind on a shard.
     """
     assert tally.firsts == {key: list(range(rounds)) for key in KEYS}
-    assert tally.duplicates <= kills * SHARDS * 2 * BATCH_SIZE
+    assert tally.duplicates <= kills * SHARDS * (1 + MOST_BEHIND) * BATCH_SIZE

@@ -300,7 +300,7 @@ async def test_garbage_instead_of_messages_is_an_error_and_botocore_goes_on(fake
 async def test_messages_that_cannot_be_deleted_are_no_messages(fake_sqs: FakeSqs, messages):
     async with queue_on(fake_sqs) as (api, queue, said):
         fake_sqs.faults.add("ReceiveMessage", Garbage(f'{{"Messages":{messages}}}'.encode()))
-        with pytest.raises(SourceError, match="ReceiptHandle"):
+        with pytest.raises(SourceError, match=r"ReceiptHandle|a message is no object"):
             await receive(api, queue)
         assert said == []
 
