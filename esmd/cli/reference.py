@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ What `--help` says of each command.
 
 def page() -> str:
     """The whole page, as Markdown."""
-    sections = [(name, _help(name, command, parents)) for name, command, parents in _commands()]
+    sections = [(name, help_of(name, command, parents)) for name, command, parents in _commands()]
     index = "".join(f"- [`{name}`](#{_anchor(name)})\n" for name, _ in sections)
     texts = "".join(f"\n## {name}\n\n```text\n{text}\n```\n" for name, text in sections)
     return f"{_INTRODUCTION}\n{index}{texts}"
@@ -55,16 +56,20 @@ def _commands() -> Iterator[tuple[str, click.Command, tuple[click.Context, ...]]
                 yield f"esmd {name} {under}", further, (root, context)
 
 
-def _help(name: str, command: click.Command, parents: tuple[click.Context, ...]) -> str:
+def help_of(name: str, command: click.Command, parents: tuple[click.Context, ...]) -> str:
+    """What `--help` says of a command below the contexts `parents`, whatever ran before."""
+    # A command keeps the help option of its first context for good, and that may have been one without `-h`.
+    fresh = copy.copy(command)
+    fresh._help_option = None  # noqa: SLF001
     context = click.Context(
-        command,
+        fresh,
         info_name=name.rpartition(" ")[2],
         parent=parents[-1] if parents else None,
         terminal_width=_WIDTH,
         max_content_width=_WIDTH,
         help_option_names=["-h", "--help"],
     )
-    return "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
+    return "\n".join(line.rstrip() for line in fresh.get_help(context).splitlines())
 
 
 def _anchor(name: str) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 
 from esmd.api.lambda_api import reference as aws_api
 from esmd.cli import cli
@@ -21,6 +23,12 @@ def test_a_generated_page_is_fresh(module, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "PAGE", tmp_path / "page.md")
     module.main()
     assert (tmp_path / "page.md").read_text(encoding="utf-8") == module.page()
+
+
+def test_what_ran_before_does_not_change_the_page():
+    command = click.Command("once")
+    CliRunner().invoke(command, ["--help"])
+    assert "-h, --help" in commands.help_of("esmd once", command, ())
 
 
 def test_the_commands_page_has_every_command():
