@@ -41,8 +41,8 @@ class Batches:
         lookup: knows the queue.
         batcher: is told when an invocation has ended.
         spawn: does something beside, for as long as the mapping is not halted.
-        look: starts what may be started now.
-        wake: the same, soon.
+        look: starts what may be started, in the next turn of the loop.
+        wake: the same, a few turns later; also has deadlines looked at, and the end of a drain.
         give_back: makes records visible that were never started.
 
     Attributes:

@@ -97,10 +97,11 @@ class SqsRunner:
             lookup=self._lookup,
             batcher=self._batcher,
             spawn=self._spawn,
-            look=self._look,
+            look=self._look_soon,
             wake=self._wake.set,
             give_back=self._give_back,
         )
+        self._looking = False
         self._receives = 0
         self._asked = 0
         self._reserved = 0
@@ -189,6 +190,16 @@ class SqsRunner:
             deadlines.append(self._trouble.retry_at)
         return min(deadlines, default=None)
 
+    def _look_soon(self) -> None:
+        """Look when whatever else ends in this turn of the loop has ended: one receive for the places of all of it."""
+        if not self._looking:
+            self._looking = True
+            self._loop.call_soon(self._look_now)
+
+    def _look_now(self) -> None:
+        self._looking = False
+        self._look()
+
     def _look(self) -> None:
         """Start what may be started now; nothing once the mapping stops or is halted."""
         if self._stop.is_set() or self._tasks is None:
@@ -223,13 +234,22 @@ class SqsRunner:
         if now < self._trouble.retry_at:
             return None
         allowed = 1 if self._trouble.exists or self._lookup.queue is None else self._scaling.receives
-        if self._receives >= allowed or (most := self._askable()) < 1:
+        if self._receives >= allowed or (most := self._askable()) < (self._worthwhile() if self._receives else 1):
             return None
         places = self._places(most)
         self._receives += 1
         self._asked += most
         self._reserved += places
         return most, places
+
+    def _worthwhile(self) -> int:
+        """How many messages a receive beside others asks for at least.
+
+        Were it to ask for each place as it becomes free, batches of one would soon be received one by one.
+        """
+        settings = self._settings
+        most = settings.batch_size if settings.fifo else self._scaling.concurrency * settings.batch_size
+        return min(MAX_RECEIVE, math.ceil(most / 2))
 
     def _askable(self) -> int:
         """How many messages a further receive may ask for, so that all of them could be started."""

@@ -13,7 +13,6 @@ ROOMS = (
     "pollers/visibility.py",
 )
 
-_AT_A_STOP = "a batch that is tried again has to be given back at a stop: the turns that the quick walk picks miss it"
 _NO_WAIT = "entering and leaving it never waits"
 _ONE_READER = "waits only where several processes share a book; these scenarios have one reader"
 _VANISHED = "a shard has to vanish from the listing; not walked"
@@ -28,7 +27,6 @@ _SHARD = "esmd/streams/shard.py ShardConsumer"
 
 UNWALKED: dict[str, str] = {
     "esmd/function.py Function.take_place: async with asyncio.timeout(patience)": _NO_WAIT,
-    "esmd/sqs/batches.py Batches._resume: await self._give_back(ended.never_started)": _AT_A_STOP,
     "esmd/tasks.py Tasks.__aenter__: await self._group.__aenter__()": _NO_WAIT,
     "esmd/waiting.py stopped_before: async with asyncio.timeout_at(deadline + _SLACK)": _NO_WAIT,
     f"{_BOOK}._keep: await self._store.forget(self._mapping, book.identity, book.to_forget)": _VANISHED,

@@ -145,6 +145,30 @@ async def test_concurrency_grows_while_messages_wait():
         assert lab.invoker.most_running > 50
 
 
+@pytest.mark.parametrize("duration", [0.0, 0.01, 1.0])
+async def test_batches_of_one_are_not_received_one_by_one(duration):
+    async with mapping(batch_size=1, maximum_concurrency=8, duration=duration, started=False) as lab:
+        lab.send(*map(str, range(400)))
+        lab.task = asyncio.create_task(lab.runner.run())
+        while lab.counts.visible > 20:
+            await asyncio.sleep(0.01)
+        asked = [call["most"] for name, call in lab.api.calls if name == "receive"]
+        assert sum(asked) / len(asked) >= 2.5
+        assert len(asked) > 20
+
+
+async def test_a_free_place_is_used_although_others_are_taken_for_long():
+    async with mapping(batch_size=1, maximum_concurrency=2, started=False) as lab:
+        lab.invoker.duration = 1000
+        lab.send("long")
+        lab.task = asyncio.create_task(lab.runner.run())
+        await asyncio.sleep(1)
+        lab.invoker.duration = 0
+        lab.send("a", "b", "c")
+        await asyncio.sleep(1)
+        assert sorted(body for batch in lab.invoker.bodies for body in batch) == ["a", "b", "c", "long"]
+
+
 async def test_an_idle_mapping_polls_with_one_long_poll():
     async with mapping() as lab:
         await asyncio.sleep(200)
