@@ -5,8 +5,9 @@ Commands are to be carried out and reported. Notes are for whoever watches: even
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from esmd.mappings.values import dataclass
 
 if TYPE_CHECKING:
     from esmd.mappings.records import Record

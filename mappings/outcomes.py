@@ -11,8 +11,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from esmd.mappings.values import dataclass
 
 LATEST = "$LATEST"
 """The version of whatever has no versions."""

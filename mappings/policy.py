@@ -45,7 +45,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from esmd.mappings.backoff import delay
@@ -62,6 +62,7 @@ from esmd.mappings.commands import (
     Wait,
 )
 from esmd.mappings.parts import Part, restore, save, saved_end
+from esmd.mappings.values import dataclass
 from esmd.mappings.verdicts import Failure, judge
 
 if TYPE_CHECKING:

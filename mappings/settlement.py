@@ -17,11 +17,11 @@ Kept records are not touched: their visibility timeout is the delay, the queue's
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from esmd.mappings.outcomes import FunctionError, Outcome, Rejected, Success, Throttled, Unreachable
 from esmd.mappings.partial import Invalid, read_answer
+from esmd.mappings.values import dataclass
 
 if TYPE_CHECKING:
     from esmd.mappings.records import Batch, Record
@@ -60,12 +60,6 @@ def settle(batch: Batch, outcome: Outcome, *, report_batch_item_failures: bool) 
     """Decide by the table above."""
     everything = tuple(batch.records)
     match outcome:
-        case Throttled(reason):
-            return TryAgain(reason, throttled=True)
-        case Unreachable(message):
-            return TryAgain(message, throttled=False)
-        case FunctionError() | Rejected():
-            return Settled((), everything, "slow", outcome.error_type, outcome.message)
         case Success() if not report_batch_item_failures:
             return Settled(everything, (), "recover")
         case Success():
@@ -77,3 +71,9 @@ def settle(batch: Batch, outcome: Outcome, *, report_batch_item_failures: bool) 
             done = tuple(record for record in everything if record.id not in answer.failed)
             kept = tuple(record for record in everything if record.id in answer.failed)
             return Settled(done, kept, "keep")
+        case Throttled(reason):
+            return TryAgain(reason, throttled=True)
+        case Unreachable(message):
+            return TryAgain(message, throttled=False)
+        case FunctionError() | Rejected():
+            return Settled((), everything, "slow", outcome.error_type, outcome.message)

@@ -23,12 +23,12 @@ number its records in another order, the first one is still right: nothing befor
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from esmd.mappings.outcomes import LATEST, FunctionError, Outcome, Rejected, Success, Throttled, Unreachable
 from esmd.mappings.partial import Invalid, read_answer
 from esmd.mappings.settlement import INVALID_ANSWER
+from esmd.mappings.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -114,7 +114,7 @@ class InlineInvoker:
         self._spec = spec
         self._telemetry = telemetry
         self._stop_seconds = stop_seconds
-        self._facts = function_facts(spec, log_stream_name())
+        self._context: runtime.LambdaContext | None = None
         self._handler: runtime.Handler | None = None
         self._is_async = False
         self._variables: list[str] = []
@@ -207,7 +207,10 @@ class InlineInvoker:
     ) -> _Call:
         loop = asyncio.get_running_loop()
         call = _Call(request_id, loop.time() + self._spec.timeout, done)
-        context = runtime.LambdaContext(**self._facts, request_id=request_id, deadline=call.due, clock=loop.time)
+        if self._context is None:
+            facts = function_facts(self._spec, log_stream_name())
+            self._context = runtime.LambdaContext(**facts, request_id="", deadline=0.0, clock=loop.time)
+        context = runtime.context_like(self._context, request_id, call.due)
         call.task = loop.create_task(self._run(call, handler, event, context))
         self._calls[call] = None
         call.task.add_done_callback(partial(self._leave, call))

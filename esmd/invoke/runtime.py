@@ -95,6 +95,16 @@ class LambdaContext:
         return f"LambdaContext(function_name={self.function_name!r}, aws_request_id={self.aws_request_id!r})"
 
 
+def context_like(pattern: LambdaContext, request_id: str, deadline: float) -> LambdaContext:
+    """The context of another invocation of the same function; quicker than making one from what is known of it."""
+    context = LambdaContext.__new__(LambdaContext)
+    context.__dict__.update(pattern.__dict__)
+    context.aws_request_id = request_id
+    context.identity = Identity()
+    context._deadline = deadline  # noqa: SLF001  our own
+    return context
+
+
 def trace_header(request_id: str) -> str:
     """A trace header for an invocation: `_X_AMZN_TRACE_ID`, in the form that X-Ray gives it [specification F.2].
 

@@ -21,6 +21,16 @@ _bound: ContextVar[Mapping[str, str]] = ContextVar("esmd_log_context", default=_
 _requests: dict[str, Mapping[str, str]] = {}
 
 
+def bind(context: Mapping[str, str]) -> Token[Mapping[str, str]]:
+    """What `bound_context` does on entering; `unbind` what this returns. For where every microsecond counts."""
+    outer = _bound.get()
+    return _bound.set({**outer, **context} if outer else context)
+
+
+unbind = _bound.reset
+"""What `bound_context` does on leaving."""
+
+
 class bound_context:  # noqa: N801 - used like a function, and quicker than one that is a generator
     """While inside, lines that are logged in this task, and in those it starts, have `context` among their keys."""
 
@@ -31,12 +41,11 @@ class bound_context:  # noqa: N801 - used like a function, and quicker than one 
         self._token: Token[Mapping[str, str]] | None = None
 
     def __enter__(self) -> None:
-        outer = _bound.get()
-        self._token = _bound.set({**outer, **self._context} if outer else self._context)
+        self._token = bind(self._context)
 
     def __exit__(self, *_: object) -> None:
         if self._token is not None:
-            _bound.reset(self._token)
+            unbind(self._token)
 
 
 class request_context:  # noqa: N801 - as above

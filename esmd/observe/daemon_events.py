@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
+from esmd.mappings.values import dataclass
 from esmd.observe.events import Event, Level
 
 

@@ -6,8 +6,9 @@ is the log line's stable name, `level` its log level, the fields its keys; field
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
+
+from esmd.mappings.values import dataclass
 
 Level = Literal["debug", "info", "warning", "error"]
 

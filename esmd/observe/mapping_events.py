@@ -5,9 +5,9 @@ Counts are records unless the name says otherwise; times are in seconds (`_s`) o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from esmd.mappings.values import dataclass
 from esmd.observe.events import Event, Level
 
 Next = Literal["visibility_timeout", "retry_backoff", "dead_letter_queue", "retry", "discard"]

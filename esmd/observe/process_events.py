@@ -5,9 +5,9 @@ Every line that one of them is the source of has the key `process`: its number, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
+from esmd.mappings.values import dataclass
 from esmd.observe.events import Event, Level
 
 

@@ -5,9 +5,9 @@ Batches that succeed or fail are said with the events of `esmd.observe.mapping_e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from esmd.mappings.values import dataclass
 from esmd.observe.events import Level  # noqa: TC001 - evaluated by the catalogue
 from esmd.observe.mapping_events import MappingEvent
 

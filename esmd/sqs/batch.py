@@ -21,7 +21,7 @@ from esmd.mappings.records import Batch, Record
 from esmd.mappings.scaling import Scaling
 from esmd.mappings.settlement import Settled, TryAgain, settle
 from esmd.observe import mapping_events as say
-from esmd.observe.context import bound_context, forget_request, remember_request, request_context
+from esmd.observe.context import bind, bound_context, forget_request, remember_request, request_context, unbind
 from esmd.observe.ids import new_batch_id, new_request_id
 from esmd.pollers.sqs import MAX_VISIBILITY
 from esmd.pollers.visibility import change_visibility
@@ -115,12 +115,19 @@ class SqsBatch:
         if around.heartbeat.first_visible(self._batch.records) <= self._started:
             return None
         self._request_id = request_id = new_request_id()
-        with bound_context(
-            mapping=around.settings.name, function=around.function.name, batch_id=self._id, request_id=request_id
-        ):
+        context = {
+            "mapping": around.settings.name,
+            "function": around.function.name,
+            "batch_id": self._id,
+            "request_id": request_id,
+        }
+        token = bind(context)
+        try:
             halt = around.function.begin(self._make_event(), request_id=request_id, done=done)
+        finally:
+            unbind(token)
         if halt is not None:
-            remember_request(request_id, {"mapping": around.settings.name, "batch_id": self._id})
+            remember_request(request_id, context)
         return halt
 
     def judge(self, outcome: Outcome) -> Settled | TryAgain:

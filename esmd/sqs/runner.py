@@ -8,8 +8,8 @@
 | the pause after a failed receive ended       | the next receive                     |
 | stop                                         | the drain                            |
 
-Nothing is received that could not be started: a receive reserves the places of the batches it may bring. A long poll is
-never cancelled on stop, because servers hand the next message to a dead request and hide it; what it brings is given back.
+A long poll is never cancelled on stop, because servers hand the next message to a dead request and hide it; what it brings
+is given back.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from esmd.mappings.scaling import Scaling
 from esmd.observe import mapping_events as say
 from esmd.pollers.deletes import DeleteGatherer
 from esmd.pollers.errors import Kind, SourceError
-from esmd.pollers.sqs import MAX_RECEIVE
 from esmd.pollers.visibility import change_visibility
 from esmd.sqs.batch import Surroundings
 from esmd.sqs.batches import Batches
 from esmd.sqs.heartbeat import Heartbeat
 from esmd.sqs.intake import Intake, Unmatched
 from esmd.sqs.lookup import QueueLookup
+from esmd.sqs.receives import Receives
 from esmd.sqs.saying import say_delete_failures, say_visibility_failures
 from esmd.tasks import Tasks
 from esmd.waiting import woken
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from esmd.mappings.records import Record
     from esmd.observe.telemetry import Telemetry
     from esmd.pollers.sqs import Depth, EntryFailure, Queue, SqsApi
+    from esmd.sqs.receives import Ask
     from esmd.sqs.settings import SqsSettings
     from esmd.trouble import Trouble
 
@@ -102,9 +103,14 @@ class SqsRunner:
             give_back=self._give_back,
         )
         self._looking = False
-        self._receives = 0
-        self._asked = 0
-        self._reserved = 0
+        self._receives = Receives(
+            self._around,
+            lookup=self._lookup,
+            batcher=self._batcher,
+            batches=self._batches,
+            trouble=trouble,
+            wake=self._wake.set,
+        )
         self._beating: asyncio.Task[None] | None = None
         self.tried = asyncio.Event()
         """Set when the queue has been polled, or the mapping has said why not."""
@@ -119,7 +125,7 @@ class SqsRunner:
     @property
     def pollers(self) -> int:
         """Receives under way."""
-        return self._receives
+        return self._receives.under_way
 
     @property
     def concurrency(self) -> int:
@@ -176,7 +182,7 @@ class SqsRunner:
         while self._batches.ready:
             waiting += [record for batch in self._batches.ready.popleft() for record in batch.records]
         await self._give_back(waiting)
-        while self._receives or self._batches.running or self._batches.finishing:
+        while self._receives.under_way or self._batches.running or self._batches.finishing:
             self._wake.clear()
             await self._wake.wait()
         if self._beating is not None and self._tasks is not None:
@@ -223,68 +229,14 @@ class SqsRunner:
     # --- receiving
 
     def _start_receives(self, now: float) -> None:
-        while (ask := self._reserve(now)) is not None:
-            self._spawn(self._poll(*ask))
+        while (ask := self._receives.reserve(now)) is not None:
+            self._spawn(self._poll(ask))
 
-    def _reserve(self, now: float) -> tuple[int, int] | None:
-        """Take what a further receive needs: how many messages it asks for, and places that it reserves.
-
-        None if there is to be none: there are as many as the backlog deserves and free places allow, or one while in trouble.
-        """
-        if now < self._trouble.retry_at:
-            return None
-        allowed = 1 if self._trouble.exists or self._lookup.queue is None else self._scaling.receives
-        if self._receives >= allowed or (most := self._askable()) < (self._worthwhile() if self._receives else 1):
-            return None
-        places = self._places(most)
-        self._receives += 1
-        self._asked += most
-        self._reserved += places
-        return most, places
-
-    def _worthwhile(self) -> int:
-        """How many messages a receive beside others asks for at least.
-
-        Were it to ask for each place as it becomes free, batches of one would soon be received one by one.
-        """
-        settings = self._settings
-        most = settings.batch_size if settings.fifo else self._scaling.concurrency * settings.batch_size
-        return min(MAX_RECEIVE, math.ceil(most / 2))
-
-    def _askable(self) -> int:
-        """How many messages a further receive may ask for, so that all of them could be started."""
-        settings = self._settings
-        concurrency = self._scaling.concurrency
-        # As on AWS it is invocations that are limited. Deletes may lag behind by as many batches, and not by more.
-        lagging = max(0, self._batches.finishing - concurrency)
-        free = concurrency - self._batches.running - len(self._batches.ready) - lagging
-        room = self._function.room
-        if settings.window:
-            if room <= self._batches.starting:
-                self._function.wants_room(self._wake.set)
-                return 0
-            return min(MAX_RECEIVE, free * settings.batch_size - len(self._batcher) - self._asked)
-        room -= len(self._batches.ready) + self._batches.starting
-        if room < free:
-            if room <= self._reserved:
-                self._function.wants_room(self._wake.set)
-            free = room
-        free -= self._reserved
-        if settings.fifo:
-            return min(MAX_RECEIVE, settings.batch_size) if free > 0 else 0
-        return min(MAX_RECEIVE, free * settings.batch_size)
-
-    def _places(self, most: int) -> int:
-        """Places that a receive of `most` messages reserves; a windowed mapping counts messages instead."""
-        if self._settings.window:
-            return 0
-        return 1 if self._settings.fifo else math.ceil(most / self._settings.batch_size)
-
-    async def _poll(self, most: int, places: int) -> None:
+    async def _poll(self, first: Ask) -> None:
         """Receive again and again, for as long as another receive may be started when one has ended."""
-        ask: tuple[int, int] | None = (most, places)
+        ask: Ask | None = first
         while ask is not None:
-            records = await self._receive(*ask)
+            records = await self._receive(ask)
             if records:
                 await self._take_in(records)
             if self._stop.is_set():
@@ -298,14 +250,15 @@ class SqsRunner:
                     self._wake.set()
                     return
             now = self._loop.time()
-            ask = self._reserve(now)
+            ask = self._receives.reserve(now)
             if ask is not None:
                 self._start_receives(now)
             if self._settings.window or self._trouble.exists:
                 self._wake.set()  # there may be another deadline
 
-    async def _receive(self, most: int, places: int) -> list[Record]:
+    async def _receive(self, ask: Ask) -> list[Record]:
         records: list[Record] = []
+        most = ask[0]
         try:
             queue = None if self._trouble.exists else self._lookup.fresh
             if queue is None:
@@ -331,9 +284,7 @@ class SqsRunner:
             passing = why.kind is Kind.BACK_OFF and self._lookup.queue is not None
             self._trouble.failed(why.code, why.message, self._loop.time(), passing=passing)
         finally:
-            self._receives -= 1
-            self._asked -= most
-            self._reserved -= places
+            self._receives.ended(ask)
             if not self.tried.is_set():
                 self.tried.set()
         return records

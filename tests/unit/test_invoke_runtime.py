@@ -49,6 +49,17 @@ def test_the_remaining_time_follows_the_clock_and_is_never_negative():
     assert repr(context) == "LambdaContext(function_name='orders', aws_request_id='id')"
 
 
+def test_a_context_like_another_shares_nothing_that_a_handler_could_change():
+    pattern = runtime.LambdaContext(**FACTS, request_id="", deadline=0.0, clock=lambda: 100.0)
+    first = runtime.context_like(pattern, "one", 101.5)
+    first.identity.cognito_identity_id = first.mine = "mine"
+    second = runtime.context_like(pattern, "two", 103.0)
+    made = runtime.LambdaContext(**FACTS, request_id="two", deadline=103.0, clock=lambda: 100.0)
+    assert vars(second).keys() == vars(made).keys()
+    assert second.identity.cognito_identity_id is None
+    assert (repr(second), second.get_remaining_time_in_millis()) == (repr(made), 3000)
+
+
 def public(thing):
     return {name: type(getattr(thing, name)) for name in dir(thing) if not name.startswith("_")}
 

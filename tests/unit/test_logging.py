@@ -8,12 +8,12 @@ import json
 import logging
 import re
 import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 import structlog
 
+from esmd.mappings.values import dataclass
 from esmd.observe import logging as house
 from esmd.observe.context import bound_context, context_of, request_context
 from esmd.observe.daemon_events import DaemonReady, InternalError
