@@ -122,7 +122,11 @@ class World:
 
     def open_shards(self, stream: Source) -> list[dict[str, Any]]:
         """Those that take records, by their keys."""
-        shards = self.client("kinesis").list_shards(StreamName=stream.name)["Shards"]
+        answer = self.client("kinesis").list_shards(StreamName=stream.name)
+        shards = answer["Shards"]
+        while token := answer.get("NextToken"):  # the paginator would name the stream again, which is refused
+            answer = self.client("kinesis").list_shards(NextToken=token)
+            shards += answer["Shards"]
         there = [shard for shard in shards if "EndingSequenceNumber" not in shard["SequenceNumberRange"]]
         return sorted(there, key=lambda shard: int(shard["HashKeyRange"]["StartingHashKey"]))
 
