@@ -27,7 +27,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from esmd.pollers.errors import Failure, Kind, SourceError, classify
 
@@ -189,40 +189,6 @@ class StreamClients(Protocol):
         ...
 
 
-class BotoStream:
-    """A stream and the frequent calls on it, which both services have in the same words.
-
-    Args:
-        clients: where the client comes from.
-        stream_arn: of the stream.
-        region: of the stream.
-    """
-
-    service: ClassVar[str]
-    """botocore's name."""
-
-    def __init__(self, clients: StreamClients, *, stream_arn: str, region: str) -> None:
-        self._clients = clients
-        self._arn = stream_arn
-        self._region = region
-        self._one_client: Any = None
-
-    async def _get_shard_iterator(self, request: dict[str, Any]) -> Mapping[str, Any]:
-        client = await self._client()
-        answer: Mapping[str, Any] = await client.get_shard_iterator(**request)
-        return answer
-
-    async def _get_records(self, request: dict[str, Any]) -> Mapping[str, Any]:
-        client = await self._client()
-        answer: Mapping[str, Any] = await client.get_records(**request)
-        return answer
-
-    async def _client(self) -> Any:
-        if self._one_client is None:
-            self._one_client, _ = await self._clients.client(self.service, self._region, raw=True)
-        return self._one_client
-
-
 def stream_failure(error: BaseException, call: Call, *, stream_arn: str, position: Seek | None = None) -> SourceError:
     """Classify what a call on a stream raised, by the module's table.
 
@@ -290,8 +256,26 @@ def epoch_text(value: float | None) -> str:
     return "unknown" if value is None else f"{float(value):.3f}"
 
 
-def shard_of(item: Mapping[str, Any]) -> Shard:
+def described(answer: Mapping[str, Any], member: str) -> dict[str, Any]:
+    """The description in an answer, without what is null; raises a `SourceError` where there is none."""
+    found = answer.get(member)
+    if not isinstance(found, dict):
+        raise _malformed(f"there is no {member}")
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def shards_in(answer: Mapping[str, Any]) -> list[Shard]:
+    """The shards of a page of a listing; raises a `SourceError` for what is none."""
+    items = answer.get("Shards", [])
+    if not isinstance(items, list):
+        raise _malformed("the Shards are no list")
+    return [shard_of(item) for item in items]
+
+
+def shard_of(item: Any) -> Shard:
     """A shard of a listing, of either service; raises a `SourceError` for one without an id, or of another form."""
+    if not isinstance(item, dict):
+        raise _malformed("a shard is no object")
     parents = (item.get("ParentShardId"), item.get("AdjacentParentShardId"))
     numbers = item.get("SequenceNumberRange") or {}
     if not isinstance(numbers, dict):
