@@ -109,7 +109,7 @@ class Wire:
 
         async with (
             LocalStackClients(connect, profile=None, pool=10) as clients,
-            WireClients(ClientChoice("wire", say=print), ca_bundle=clients.ca_bundle) as wires,
+            WireClients(ClientChoice("wire", say=print), plain=clients.plain, ca_bundle=clients.ca_bundle) as wires,
         ):
             sqs = WireSqs(clients, wires, region=REGION, account_id=ACCOUNT, queue_name=queue_name())
             stream = WireKinesis(clients, wires, stream_arn=stream_arn(), region=REGION)

@@ -151,7 +151,7 @@ class Assembly:
         self._book_of = book_of
         self._functions = Functions(config, clients=clients, environ=environ, telemetry=telemetry)
         choice = ClientChoice(config.aws.client, say=self._say_fall_back)
-        self._wires = WireClients(choice, ca_bundle=clients.ca_bundle)
+        self._wires = WireClients(choice, plain=clients.plain, ca_bundle=clients.ca_bundle)
         clients.close_first(self._wires)
 
     @property

@@ -1,7 +1,8 @@
 """The asyncio LocalStack client: one session, one client per service, fit for long polls.
 
 A thin factory on aiobotocore. Where it connects to, in which region and with which keys has been decided before, by
-`esmd.config.aws`; this module only makes clients, shares them and closes them.
+`esmd.config.aws`; this module only makes clients, shares them and closes them. aiobotocore is loaded with the first one:
+`LocalStackClients.plain` tells what can be told without it.
 """
 
 from __future__ import annotations
@@ -13,17 +14,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self
 from urllib.parse import urlsplit, urlunsplit
 
+from esmd.pollers.plain import plain
+from esmd.pollers.sigv4 import Keys
+
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
     from aiobotocore.session import AioSession
 
+    from esmd.pollers.plain import Plain
+
 MAX_POLL_SECONDS = 20
 """SQS's longest long poll."""
 
 MAX_INVOCATION_SECONDS = 900
 """Lambda's longest invocation, and longest silence before an answer [specification F.1]."""
+
+_DUMMY = Keys("test", "test")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +74,7 @@ class LocalStackClients:
         self._session: AioSession | None = None
         self._raw_session: AioSession | None = None
         self._clients: dict[tuple[str, Connection, bool], Any] = {}
+        self._plain: dict[tuple[str, Connection], Plain | None] = {}
         self._making = asyncio.Lock()
         self._open = AsyncExitStack()
 
@@ -97,6 +106,27 @@ class LocalStackClients:
             if key not in self._clients:
                 self._clients[key] = await self._make(service, connection, raw=raw)
         return self._clients[key], connection
+
+    def plain(self, service: str, region: str | None) -> Plain | None:
+        """How `service` is called in `region`, if that is so plain that botocore need not be asked; see `esmd.pollers.plain`.
+
+        A client made by `client` connects to the same, with the same keys. The answer stays what it was at first.
+        """
+        connection = self._connect(service, region)
+        key = (service, connection)
+        if key not in self._plain:
+            self._plain[key] = (
+                None
+                if self._profile
+                else plain(
+                    service,
+                    endpoint_url=connection.endpoint_url,
+                    region=connection.region,
+                    dummy=_DUMMY if connection.dummy_credentials else None,
+                    environ=os.environ,
+                )
+            )
+        return self._plain[key]
 
     def close_first(self, others: AbstractAsyncContextManager[Any]) -> None:
         """Leave `others`, which use these clients, before these are closed."""
@@ -132,7 +162,11 @@ class LocalStackClients:
 
         if self._session is None:
             self._session = AioSession(profile=self._profile)
-        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"} if connection.dummy_credentials else {}
+        keys = (
+            {"aws_access_key_id": _DUMMY.access_key, "aws_secret_access_key": _DUMMY.secret_key}
+            if connection.dummy_credentials
+            else {}
+        )
         session = self._session_for_raw(self._session) if raw else self._session
         is_lambda = service == "lambda"
         create: Any = session.create_client  # overloaded per service name; `service` is any of them

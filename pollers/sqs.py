@@ -26,7 +26,10 @@ ALL_MEMBERS = {"MessageSystemAttributeNames": ["All"], "MessageAttributeNames": 
 _IDS = tuple(str(n) for n in range(MAX_RECEIVE))
 """Names of the entries of a batch request."""
 
-_DEPTH = (
+LOOKED_AT = ("VisibilityTimeout", "RedrivePolicy")
+"""The attributes of a queue that matter to a mapping."""
+
+COUNTS = (
     "ApproximateNumberOfMessages",
     "ApproximateNumberOfMessagesNotVisible",
     "ApproximateNumberOfMessagesDelayed",
@@ -114,41 +117,32 @@ class BotoSqs:
         self._region = region
         self._account_id = account_id
         self._queue_name = queue_name
-        self._client: Any = None
+
+    async def _client(self) -> Any:
+        """The shared client, which is made when it is first needed."""
+        client, _ = await self._clients.client("sqs", self._region)
+        return client
 
     async def look_up(self) -> Queue:
         """See `SqsApi.look_up`."""
         try:
-            self._client, connection = await self._clients.client("sqs", self._region)
-            found = await self._client.get_queue_url(
-                QueueName=self._queue_name, QueueOwnerAWSAccountId=self._account_id
-            )
-            url = reachable_url(found["QueueUrl"], connection.endpoint_url)
-            answer = await self._client.get_queue_attributes(
-                QueueUrl=url, AttributeNames=["VisibilityTimeout", "RedrivePolicy"]
-            )
+            client, connection = await self._clients.client("sqs", self._region)
+            found = await client.get_queue_url(QueueName=self._queue_name, QueueOwnerAWSAccountId=self._account_id)
+            url = url_of(found, connection.endpoint_url)
+            answer = await client.get_queue_attributes(QueueUrl=url, AttributeNames=list(LOOKED_AT))
         except Exception as error:
-            failure = classify(error)
-            if failure.code in {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}:
-                failure = _queue_missing()
-            raise SourceError(failure) from error
-        attributes = answer.get("Attributes", {})
-        redrive = _redrive_policy(attributes.get("RedrivePolicy"))
-        return Queue(
-            url=url,
-            visibility_timeout=int(attributes.get("VisibilityTimeout", 30)),
-            max_receive_count=redrive[0],
-            dead_letter_arn=redrive[1],
-        )
+            failure = error.failure if isinstance(error, SourceError) else classify(error)
+            raise SourceError(look_up_failure(failure)) from error
+        return queue_of(url, answer)
 
     async def depth(self, queue: Queue) -> Depth:
         """See `SqsApi.depth`."""
         try:
-            answer = await self._client.get_queue_attributes(QueueUrl=queue.url, AttributeNames=list(_DEPTH))
-            counts = [int(answer["Attributes"][name]) for name in _DEPTH]
+            client = await self._client()
+            answer = await client.get_queue_attributes(QueueUrl=queue.url, AttributeNames=list(COUNTS))
         except Exception as error:
             raise SourceError(classify(error)) from error
-        return Depth(visible=counts[0], not_visible=counts[1], delayed=counts[2])
+        return depth_of(answer)
 
     async def receive(
         self, queue: Queue, *, most: int, wait: int, visibility_timeout: int | None
@@ -156,7 +150,8 @@ class BotoSqs:
         """See `SqsApi.receive`."""
         extra = {} if visibility_timeout is None else {"VisibilityTimeout": visibility_timeout}
         try:
-            answer = await self._client.receive_message(
+            client = await self._client()
+            answer = await client.receive_message(
                 QueueUrl=queue.url,
                 MaxNumberOfMessages=most,
                 WaitTimeSeconds=wait,
@@ -171,7 +166,8 @@ class BotoSqs:
         """See `SqsApi.delete`."""
         entries = [{"Id": str(n), "ReceiptHandle": handle} for n, handle in enumerate(handles)]
         try:
-            answer = await self._client.delete_message_batch(QueueUrl=queue.url, Entries=entries)
+            client = await self._client()
+            answer = await client.delete_message_batch(QueueUrl=queue.url, Entries=entries)
         except Exception as error:
             raise SourceError(classify(error)) from error
         return entry_failures(answer, handles)
@@ -184,10 +180,65 @@ class BotoSqs:
             for n, handle in enumerate(handles)
         ]
         try:
-            answer = await self._client.change_message_visibility_batch(QueueUrl=queue.url, Entries=entries)
+            client = await self._client()
+            answer = await client.change_message_visibility_batch(QueueUrl=queue.url, Entries=entries)
         except Exception as error:
             raise SourceError(classify(error)) from error
         return entry_failures(answer, handles)
+
+
+def look_up_failure(failure: Failure) -> Failure:
+    """What a failed look-up is called: a queue that is not there has AWS's own text for a mapping without its queue."""
+    is_missing = failure.code in {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
+    return _queue_missing() if is_missing else failure
+
+
+def url_of(answer: Mapping[str, Any], endpoint_url: str | None) -> str:
+    """The queue's URL that an answer tells, at the endpoint. Raises a `SourceError` if it tells none."""
+    try:
+        return reachable_url(_text(answer["QueueUrl"]), endpoint_url)
+    except (KeyError, ValueError) as error:
+        raise _malformed("the answer has no QueueUrl") from error
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("no text")
+    return value
+
+
+def queue_of(url: str, answer: Mapping[str, Any]) -> Queue:
+    """The queue that an answer with the attributes `LOOKED_AT` tells of. Raises a `SourceError` if it makes no sense."""
+    attributes = _attributes_of(answer)
+    max_receive_count, dead_letter_arn = _redrive_policy(attributes.get("RedrivePolicy"))
+    return Queue(
+        url=url,
+        visibility_timeout=_number(attributes, "VisibilityTimeout", 30),
+        max_receive_count=max_receive_count,
+        dead_letter_arn=dead_letter_arn,
+    )
+
+
+def depth_of(answer: Mapping[str, Any]) -> Depth:
+    """What an answer with the attributes `COUNTS` tells. Raises a `SourceError` if it makes no sense."""
+    attributes = _attributes_of(answer)
+    counts = [_number(attributes, name, None) for name in COUNTS]
+    return Depth(visible=counts[0], not_visible=counts[1], delayed=counts[2])
+
+
+def _attributes_of(answer: Mapping[str, Any]) -> dict[str, Any]:
+    attributes = answer.get("Attributes", {})
+    if not isinstance(attributes, dict):
+        raise _malformed("a queue's Attributes are no object")
+    return attributes
+
+
+def _number(attributes: dict[str, Any], name: str, otherwise: int | None) -> int:
+    """An attribute that is a number, and usually comes as text."""
+    try:
+        return int(attributes.get(name, otherwise))  # type: ignore[arg-type] # whatever came
+    except (ValueError, TypeError, OverflowError) as error:
+        raise _malformed(f"a queue's {name} is no number") from error
 
 
 def checked_messages(messages: Sequence[Any]) -> Sequence[Mapping[str, Any]]:

@@ -1,6 +1,7 @@
 """The lean client of AWS's JSON protocols: signs, sends, and says what came; no shapes, no retries of its own.
 
-Where to send and as whom comes from an aiobotocore client (`esmd.pollers.wire_routes`). The calls:
+Where to send and as whom is plain (`esmd.pollers.plain`), or comes from an aiobotocore client
+(`esmd.pollers.wire_routes`). The calls:
 
 | target                                | again on a new connection | connections                           |
 |---------------------------------------|---------------------------|---------------------------------------|
@@ -9,6 +10,7 @@ Where to send and as whom comes from an aiobotocore client (`esmd.pollers.wire_r
 | SQS `ChangeMessageVisibilityBatch`    | yes                       | behind long polls                     |
 | `GetRecords`, either stream           | yes                       |                                       |
 | `GetShardIterator`, either stream     | yes                       |                                       |
+| what looks queues and streams up      | yes                       |                                       |
 
 A receive that got no answer may have hidden messages. A second one would not bring them back, so it is not silently
 repeated: the loop is told, and counts it.
@@ -47,10 +49,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from esmd.pollers.http_answers import Answer
-    from esmd.pollers.wire_credentials import Credentials
+    from esmd.pollers.wire_credentials import KeySource
 
 ANSWER_SECONDS = 10.0
 """Longest silence of a service that has nothing to wait for; a long poll's wait comes on top."""
+
+LOOK_UP_SECONDS = 30.0
+"""... when a queue or stream is looked up: an emulator may start the service with its first call. As for botocore's."""
 
 SKEW_SECONDS = 60.0
 """A clock that is so far from the service's is corrected when the service complains. AWS takes up to 300."""
@@ -126,7 +131,7 @@ class WireClient:
         self,
         route: Route,
         *,
-        credentials: Credentials,
+        credentials: KeySource,
         tls: ssl.SSLContext | None,
         most: int,
         clock: Callable[[], float] = time.time,

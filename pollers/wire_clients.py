@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from esmd.pollers.connections import NoTrust, tls_context
 from esmd.pollers.errors import Failure, Kind, SourceError, classify
 from esmd.pollers.wire import ANSWER_SECONDS, ProtocolError, WireClient, parsed
-from esmd.pollers.wire_credentials import Credentials
+from esmd.pollers.wire_credentials import Credentials, FixedKeys
 from esmd.pollers.wire_routes import Obstacle, route_of
 
 if TYPE_CHECKING:
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from esmd.pollers.client_choice import ClientChoice, Place
+    from esmd.pollers.plain import Plain
     from esmd.pollers.wire import Route, Target
+    from esmd.pollers.wire_credentials import KeySource
 
 
 class Lane:
@@ -38,6 +40,11 @@ class Lane:
     def is_wire(self) -> bool:
         """Whether `ask` is to be used, and not botocore."""
         return self._place.is_wire and self._wire is not None
+
+    @property
+    def endpoint(self) -> str:
+        """Scheme, host and port."""
+        return self._place.endpoint
 
     async def ask(
         self, target: Target, payload: bytes, *, lists: tuple[str, ...], within: float = ANSWER_SECONDS
@@ -83,16 +90,25 @@ MOST = 512
 
 
 class WireClients:
-    """The lean clients: one per aiobotocore client and route. An async context manager.
+    """The lean clients: one per aiobotocore client and route, or plain answer. An async context manager.
 
     Args:
         choice: whether to use them at all.
+        plain: how a service is called in a region; None where that is botocore's to say.
         ca_bundle: asked once, if there is https: what to trust, see `connections.tls_context`.
         most: most connections of a client for long polls, and again for its other calls.
     """
 
-    def __init__(self, choice: ClientChoice, *, ca_bundle: Callable[[], str | None], most: int = MOST) -> None:
+    def __init__(
+        self,
+        choice: ClientChoice,
+        *,
+        plain: Callable[[str, str], Plain | None],
+        ca_bundle: Callable[[], str | None],
+        most: int = MOST,
+    ) -> None:
         self._choice = choice
+        self._plain = plain
         self._ca_bundle = ca_bundle
         self._most = most
         self._tls: ssl.SSLContext | None = None
@@ -109,6 +125,18 @@ class WireClients:
         self._made.clear()
         for wire in made:
             await wire.close()
+
+    def plain_lane(self, service: str, region: str) -> Lane | None:
+        """The way for all calls of a service that is found without botocore; None where botocore is to be asked first.
+
+        Args:
+            service: botocore's name.
+            region: to call it in.
+        """
+        if self._choice.setting == "botocore" or (found := self._plain(service, region)) is None:
+            return None
+        place = self._choice.place(service, found.endpoint_url)
+        return Lane(self._choice, place, self._wire(found, found.route, FixedKeys(found.keys), tls=None))
 
     async def lane(self, client: Any, operation: str, **parameters: Any) -> Lane:
         """The way for calls like this one.
@@ -127,7 +155,7 @@ class WireClients:
         try:
             route = await route_of(client, operation, **parameters)
             async with self._making:
-                wire = await self._wire(client, route)
+                wire = await self._wire_like(client, route)
         except Obstacle as error:
             self._choice.obstacle(place, str(error))
             return Lane(self._choice, place, None)
@@ -137,15 +165,16 @@ class WireClients:
             raise SourceError(classify(error)) from error
         return Lane(self._choice, place, wire)
 
-    async def _wire(self, client: Any, route: Route) -> WireClient:
-        wire = self._made.get((client, route))
+    async def _wire_like(self, client: Any, route: Route) -> WireClient:
+        tls = await self._trust() if route.url.startswith("https:") else None
+        credentials = Credentials(client._get_credentials())  # noqa: SLF001 - there is no public way
+        return self._wire(client, route, credentials, tls=tls)
+
+    def _wire(self, owner: Any, route: Route, credentials: KeySource, *, tls: ssl.SSLContext | None) -> WireClient:
+        wire = self._made.get((owner, route))
         if wire is None:
-            wire = self._made[client, route] = WireClient(
-                route,
-                credentials=Credentials(client._get_credentials()),  # noqa: SLF001 - there is no public way
-                tls=await self._trust() if route.url.startswith("https:") else None,
-                most=self._most,
-            )
+            wire = WireClient(route, credentials=credentials, tls=tls, most=self._most)
+            self._made[owner, route] = wire
         return wire
 
     async def _trust(self) -> ssl.SSLContext:

@@ -1,4 +1,11 @@
-"""`SqsApi` over the lean client: receive, delete and change of visibility; the rest, and any fall back, by botocore."""
+"""`SqsApi` over the lean client.
+
+| where to send and as whom  | looking a queue up | all else |
+|----------------------------|--------------------|----------|
+| plain                      | wire               | wire     |
+| botocore's to say          | botocore           | wire     |
+| after a fall back          | botocore           | botocore |
+"""
 
 from __future__ import annotations
 
@@ -6,19 +13,36 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from esmd.mappings.events import encode
-from esmd.pollers.sqs import ALL_MEMBERS, MAX_RECEIVE, BotoSqs, checked_messages, entry_failures
-from esmd.pollers.wire import ANSWER_SECONDS, Target
+from esmd.pollers.errors import SourceError
+from esmd.pollers.sqs import (
+    ALL_MEMBERS,
+    COUNTS,
+    LOOKED_AT,
+    MAX_RECEIVE,
+    BotoSqs,
+    Queue,
+    checked_messages,
+    depth_of,
+    entry_failures,
+    look_up_failure,
+    queue_of,
+    url_of,
+)
+from esmd.pollers.wire import ANSWER_SECONDS, LOOK_UP_SECONDS, Target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from esmd.pollers.localstack import LocalStackClients
-    from esmd.pollers.sqs import Depth, EntryFailure, Queue
+    from esmd.pollers.sqs import Depth, EntryFailure
     from esmd.pollers.wire_clients import Lane, WireClients
 
 RECEIVE = Target("AmazonSQS.ReceiveMessage", "1.0", repeatable=False, polls=True, query_mode=True)
 DELETE = Target("AmazonSQS.DeleteMessageBatch", "1.0", query_mode=True)
 CHANGE_VISIBILITY = Target("AmazonSQS.ChangeMessageVisibilityBatch", "1.0", query_mode=True)
+
+GET_URL = Target("AmazonSQS.GetQueueUrl", "1.0", query_mode=True)
+GET_ATTRIBUTES = Target("AmazonSQS.GetQueueAttributes", "1.0", query_mode=True)
 
 
 class WireSqs:
@@ -38,6 +62,7 @@ class WireSqs:
         self._clients = clients
         self._wires = wires
         self._region = region
+        self._named = encode({"QueueName": queue_name, "QueueOwnerAWSAccountId": account_id})
         self._boto = BotoSqs(clients, region=region, account_id=account_id, queue_name=queue_name)
         self._lane: Lane | None = None
         self._receives: dict[tuple[str, int, int, int | None], bytes] = {}
@@ -46,15 +71,32 @@ class WireSqs:
 
     async def look_up(self) -> Queue:
         """See `SqsApi.look_up`."""
-        queue = await self._boto.look_up()
-        client, _ = await self._clients.client("sqs", self._region)
-        self._lane = await self._wires.lane(client, "receive_message", QueueUrl=queue.url)
+        lane = self._wires.plain_lane("sqs", self._region)
+        if lane is not None and lane.is_wire:
+            queue = await self._look_up_by(lane)
+        else:
+            queue = await self._boto.look_up()
+        if lane is None:
+            client, _ = await self._clients.client("sqs", self._region)
+            lane = await self._wires.lane(client, "receive_message", QueueUrl=queue.url)
+        self._lane = lane
         self._receives.clear()
         return queue
 
+    async def _look_up_by(self, lane: Lane) -> Queue:
+        try:
+            url = url_of(await lane.ask(GET_URL, self._named, lists=(), within=LOOK_UP_SECONDS), lane.endpoint)
+            answer = await _attributes(lane, url, LOOKED_AT)
+        except SourceError as error:
+            raise SourceError(look_up_failure(error.failure)) from error
+        return queue_of(url, answer)
+
     async def depth(self, queue: Queue) -> Depth:
         """See `SqsApi.depth`."""
-        return await self._boto.depth(queue)
+        lane = self._lane
+        if lane is None or not lane.is_wire:
+            return await self._boto.depth(queue)
+        return depth_of(await _attributes(lane, queue.url, COUNTS))
 
     async def receive(
         self, queue: Queue, *, most: int, wait: int, visibility_timeout: int | None
@@ -95,6 +137,11 @@ class WireSqs:
             for n, (handle, seconds) in enumerate(timeouts.items())
         ]
         return await _settle(lane, CHANGE_VISIBILITY, queue, entries, list(timeouts))
+
+
+async def _attributes(lane: Lane, url: str, names: Sequence[str]) -> dict[str, Any]:
+    payload = encode({"QueueUrl": url, "AttributeNames": names})
+    return await lane.ask(GET_ATTRIBUTES, payload, lists=(), within=LOOK_UP_SECONDS)
 
 
 async def _settle(

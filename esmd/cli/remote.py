@@ -71,6 +71,8 @@ async def endpoint_found(service: str, region: str, clients: LocalStackClients) 
     Raises:
         RemoteRefused: nobody can tell.
     """
+    if (found := clients.plain(service, region)) is not None:
+        return found.endpoint_url
     try:
         client, connection = await clients.client(service, region)
     except Exception as error:

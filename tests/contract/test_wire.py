@@ -85,7 +85,9 @@ async def pair_on(url: str, **options: Any) -> AsyncIterator[tuple[Pair, Queue]]
         for setting in ("wire", "botocore"):
             clients = await stack.enter_async_context(LocalStackClients(connect, profile=None, pool=20))
             choice = ClientChoice(setting, say=refuse)
-            wires = await stack.enter_async_context(WireClients(choice, ca_bundle=clients.ca_bundle))
+            wires = await stack.enter_async_context(
+                WireClients(choice, plain=clients.plain, ca_bundle=clients.ca_bundle)
+            )
             apis.append(WireSqs(clients, wires, region="us-east-1", account_id=ACCOUNT, queue_name=name))
         queues = [await api.look_up() for api in apis]
         assert queues[0] == queues[1]

@@ -214,7 +214,7 @@ async def server_backend(
     """A stream of its own on a real server, read through either client."""
     async with (
         clients_for(endpoint_url) as clients,
-        WireClients(ClientChoice(client, say=refuse), ca_bundle=clients.ca_bundle) as wires,
+        WireClients(ClientChoice(client, say=refuse), plain=clients.plain, ca_bundle=clients.ca_bundle) as wires,
         service_client(kind, endpoint_url) as plain,
     ):
         backend: Backend

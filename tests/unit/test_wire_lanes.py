@@ -61,7 +61,7 @@ async def lanes(url: str, setting: str = "auto"):
     choice = ClientChoice(setting, say=said.append)
     async with (
         LocalStackClients(connect, profile=None, pool=20) as clients,
-        WireClients(choice, ca_bundle=clients.ca_bundle) as wires,
+        WireClients(choice, plain=clients.plain, ca_bundle=clients.ca_bundle) as wires,
     ):
         yield clients, wires, said
 
