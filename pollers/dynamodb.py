@@ -27,11 +27,12 @@ from esmd.pollers.streams import (
     StreamInfo,
     check_numbers,
     check_progress,
+    described,
     epoch_text,
     first_iterator,
     next_iterator,
     records_of,
-    shard_of,
+    shards_in,
     stream_failure,
 )
 
@@ -81,14 +82,18 @@ class BotoDynamoStreams(BotoStream):
         """The ARN of a table's latest stream."""
         name = table_arn.rpartition("/")[2]
         try:
-            client, _ = await self._clients.client("dynamodb", self._region, raw=True)
-            answer = await client.describe_table(TableName=name)
+            answer = await self._describe_table(name)
+            arn: str | None = described(answer, "Table").get("LatestStreamArn")
         except Exception as error:
             raise stream_failure(error, "describe", stream_arn=f"{table_arn}/stream/{LATEST_LABEL}") from error
-        arn: str | None = answer["Table"].get("LatestStreamArn")
         if not arn:
             raise SourceError(Failure(Kind.RECONFIGURE, "StreamDisabled", f"the table {name} has no stream"))
         return arn
+
+    async def _describe_table(self, name: str) -> Mapping[str, Any]:
+        client, _ = await self._clients.client("dynamodb", self._region, raw=True)
+        answer: Mapping[str, Any] = await client.describe_table(TableName=name)
+        return answer
 
     async def list_shards(self) -> list[Shard]:
         """See `StreamApi.list_shards`."""
@@ -96,7 +101,7 @@ class BotoDynamoStreams(BotoStream):
         after: dict[str, Any] = {}
         while True:
             found = await self._describe_page("list", Limit=LIST_PAGE, **after)
-            page = [shard_of(item) for item in found.get("Shards", ())]
+            page = shards_in(found)
             last = found.get("LastEvaluatedShardId")
             check_progress(page, shards, more=bool(last))
             shards.update((shard.id, shard) for shard in page)
@@ -106,12 +111,10 @@ class BotoDynamoStreams(BotoStream):
 
     async def _describe_page(self, call: Literal["describe", "list"], **request: Any) -> Mapping[str, Any]:
         try:
-            client = await self._client()
-            answer = await client.describe_stream(StreamArn=self._arn, **request)
-            found: Mapping[str, Any] = answer["StreamDescription"]
+            answer = await self._look_up("describe_stream", {"StreamArn": self._arn, **request})
+            return described(answer, "StreamDescription")
         except Exception as error:
             raise stream_failure(error, call, stream_arn=self._arn) from error
-        return found
 
     async def iterator(self, shard_id: str, position: Seek) -> str:
         """See `StreamApi.iterator`."""

@@ -15,11 +15,12 @@ from esmd.pollers.streams import (
     check_numbers,
     check_progress,
     child_of,
+    described,
     epoch_text,
     first_iterator,
     next_iterator,
     records_of,
-    shard_of,
+    shards_in,
     stream_failure,
 )
 
@@ -48,9 +49,8 @@ class BotoKinesis(BotoStream):
     async def describe(self) -> StreamInfo:
         """See `StreamApi.describe`."""
         try:
-            client = await self._client()
-            answer = await client.describe_stream_summary(**self._named)
-            found = answer["StreamDescriptionSummary"]
+            answer = await self._look_up("describe_stream_summary", self._named)
+            found = described(answer, "StreamDescriptionSummary")
         except Exception as error:
             raise stream_failure(error, "describe", stream_arn=self._arn) from error
         hours = found.get("RetentionPeriodHours")
@@ -90,9 +90,8 @@ class BotoKinesis(BotoStream):
 
     async def _list(self, request: dict[str, Any]) -> tuple[list[Shard], str | None]:
         try:
-            client = await self._client()
-            answer = await client.list_shards(**request)
-            return [shard_of(item) for item in answer.get("Shards", ())], answer.get("NextToken") or None
+            answer = await self._look_up("list_shards", request)
+            return shards_in(answer), answer.get("NextToken") or None
         except Exception as error:
             raise stream_failure(error, "list", stream_arn=self._arn) from error
 

@@ -181,6 +181,10 @@ class StreamApi(Protocol):
         ...
 
 
+LookUp = Literal["describe_stream_summary", "list_shards", "describe_stream"]
+"""Calls that find out about a stream, by botocore's names: the first two of Kinesis, the third of a table."""
+
+
 class StreamClients(Protocol):
     """Where the pollers get their clients from: `esmd.pollers.localstack.LocalStackClients`."""
 
@@ -206,6 +210,12 @@ class BotoStream:
         self._arn = stream_arn
         self._region = region
         self._one_client: Any = None
+
+    async def _look_up(self, operation: LookUp, request: dict[str, Any]) -> Mapping[str, Any]:
+        """One of the calls that find out about the stream."""
+        client = await self._client()
+        answer: Mapping[str, Any] = await getattr(client, operation)(**request)
+        return answer
 
     async def _get_shard_iterator(self, request: dict[str, Any]) -> Mapping[str, Any]:
         client = await self._client()
@@ -290,8 +300,26 @@ def epoch_text(value: float | None) -> str:
     return "unknown" if value is None else f"{float(value):.3f}"
 
 
-def shard_of(item: Mapping[str, Any]) -> Shard:
+def described(answer: Mapping[str, Any], member: str) -> dict[str, Any]:
+    """The description in an answer, without what is null; raises a `SourceError` where there is none."""
+    found = answer.get(member)
+    if not isinstance(found, dict):
+        raise _malformed(f"there is no {member}")
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def shards_in(answer: Mapping[str, Any]) -> list[Shard]:
+    """The shards of a page of a listing; raises a `SourceError` for what is none."""
+    items = answer.get("Shards", [])
+    if not isinstance(items, list):
+        raise _malformed("the Shards are no list")
+    return [shard_of(item) for item in items]
+
+
+def shard_of(item: Any) -> Shard:
     """A shard of a listing, of either service; raises a `SourceError` for one without an id, or of another form."""
+    if not isinstance(item, dict):
+        raise _malformed("a shard is no object")
     parents = (item.get("ParentShardId"), item.get("AdjacentParentShardId"))
     numbers = item.get("SequenceNumberRange") or {}
     if not isinstance(numbers, dict):

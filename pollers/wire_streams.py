@@ -1,4 +1,10 @@
-"""`StreamApi` of both stream services over the lean client: iterators and reads; the rest, and any fall back, by botocore.
+"""`StreamApi` of both stream services over the lean client.
+
+| where to send and as whom  | looking a stream up | iterators and reads |
+|----------------------------|---------------------|---------------------|
+| plain                      | wire                | wire                |
+| botocore's to say          | botocore            | wire                |
+| after a fall back          | botocore            | botocore            |
 
 Requests and pages are those of `esmd.pollers.kinesis` and `esmd.pollers.dynamodb`; only the way there is another.
 """
@@ -11,18 +17,25 @@ from esmd.mappings.events import encode
 from esmd.pollers.dynamodb import BotoDynamoStreams
 from esmd.pollers.kinesis import BotoKinesis
 from esmd.pollers.streams import BotoStream
-from esmd.pollers.wire import Target
+from esmd.pollers.wire import LOOK_UP_SECONDS, Target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from esmd.pollers.streams import StreamClients
+    from esmd.pollers.streams import LookUp, StreamClients
     from esmd.pollers.wire_clients import Lane, WireClients
 
 KINESIS_ITERATOR = Target("Kinesis_20131202.GetShardIterator", "1.1")
 KINESIS_RECORDS = Target("Kinesis_20131202.GetRecords", "1.1")
 DYNAMODB_ITERATOR = Target("DynamoDBStreams_20120810.GetShardIterator", "1.0")
 DYNAMODB_RECORDS = Target("DynamoDBStreams_20120810.GetRecords", "1.0")
+DESCRIBE_TABLE = Target("DynamoDB_20120810.DescribeTable", "1.0")
+
+_LOOK_UPS: dict[LookUp, Target] = {
+    "describe_stream_summary": Target("Kinesis_20131202.DescribeStreamSummary", "1.1"),
+    "list_shards": Target("Kinesis_20131202.ListShards", "1.1"),
+    "describe_stream": Target("DynamoDBStreams_20120810.DescribeStream", "1.0"),
+}
 
 _LISTS = ("Records", "ChildShards")
 
@@ -38,6 +51,12 @@ class _WireStream(BotoStream):
         self._wires = wires
         self._lane: Lane | None = None
 
+    async def _look_up(self, operation: LookUp, request: dict[str, Any]) -> Mapping[str, Any]:
+        lane = self._wires.plain_lane(self.service, self._region)
+        if lane is None or not lane.is_wire:
+            return await super()._look_up(operation, request)
+        return await lane.ask(_LOOK_UPS[operation], encode(request), lists=(), within=LOOK_UP_SECONDS)
+
     async def _get_shard_iterator(self, request: dict[str, Any]) -> Mapping[str, Any]:
         lane = self._lane or await self._find_lane()
         if not lane.is_wire:
@@ -51,10 +70,12 @@ class _WireStream(BotoStream):
         return await lane.ask(self.records_target, encode(request), lists=_LISTS)
 
     async def _find_lane(self) -> Lane:
-        self._lane = await self._wires.lane(
-            await self._client(), "get_records", ShardIterator="unused", **self._told_apart_by()
-        )
-        return self._lane
+        lane = self._wires.plain_lane(self.service, self._region)
+        if lane is None:
+            client = await self._client()
+            lane = await self._wires.lane(client, "get_records", ShardIterator="unused", **self._told_apart_by())
+        self._lane = lane
+        return lane
 
     def _told_apart_by(self) -> dict[str, str]:
         """What else decides where the service is."""
@@ -77,3 +98,9 @@ class WireDynamoStreams(_WireStream, BotoDynamoStreams):
 
     iterator_target = DYNAMODB_ITERATOR
     records_target = DYNAMODB_RECORDS
+
+    async def _describe_table(self, name: str) -> Mapping[str, Any]:
+        lane = self._wires.plain_lane("dynamodb", self._region)
+        if lane is None or not lane.is_wire:
+            return await super()._describe_table(name)
+        return await lane.ask(DESCRIBE_TABLE, encode({"TableName": name}), lists=(), within=LOOK_UP_SECONDS)
