@@ -16,10 +16,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
+from esmd.pollers.boto_stream import BotoStream
 from esmd.pollers.errors import Failure, Kind, SourceError
 from esmd.pollers.streams import (
     TRIM_HORIZON,
-    BotoStream,
     Page,
     Place,
     Seek,

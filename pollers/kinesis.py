@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from esmd.pollers.boto_stream import BotoStream
 from esmd.pollers.errors import SourceError
 from esmd.pollers.streams import (
-    BotoStream,
     Page,
     Seek,
     Shard,

@@ -68,9 +68,10 @@ _ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL"
 _SILENT = re.compile(
     r"region|output|ca_bundle|cli_[a-z_]+"  # named otherwise, for TLS, for the aws-cli
     r"|aws_access_key_id|aws_secret_access_key|aws_session_token|credential_process|credential_source"
-    r"|role_arn|role_session_name|source_profile|external_id|mfa_serial|duration_seconds|sso_[a-z_]+"
+    r"|role_arn|role_session_name|source_profile|external_id|mfa_serial|duration_seconds|sso_(?!session)[a-z_]+"
 )
-"""Settings of botocore's files that change nothing: credentials of the environment and explicit ones come first."""
+"""Settings of botocore's files that change nothing: credentials of the environment and explicit ones come first. But not
+`sso_session`: a client looks for what it names, whatever its credentials."""
 
 _SIGNED_AS = {"dynamodbstreams": "dynamodb"}
 """The name to sign for, where it is not the client's."""

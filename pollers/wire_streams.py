@@ -14,15 +14,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from esmd.mappings.events import encode
+from esmd.pollers.boto_stream import BotoStream
 from esmd.pollers.dynamodb import BotoDynamoStreams
 from esmd.pollers.kinesis import BotoKinesis
-from esmd.pollers.streams import BotoStream
 from esmd.pollers.wire import LOOK_UP_SECONDS, Target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from esmd.pollers.streams import LookUp, StreamClients
+    from esmd.pollers.boto_stream import LookUp
+    from esmd.pollers.streams import StreamClients
     from esmd.pollers.wire_clients import Lane, WireClients
 
 KINESIS_ITERATOR = Target("Kinesis_20131202.GetShardIterator", "1.1")

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, assert_never
 
 from esmd.invoke.command import CommandEnvironment
 from esmd.invoke.environment import PythonEnvironment
-from esmd.invoke.http import HttpInvoker
 from esmd.invoke.inline import InlineInvoker
 from esmd.invoke.lambda_api import LambdaInvoker
 from esmd.invoke.pool import EnvironmentPool
@@ -41,6 +40,8 @@ def make_invoker(
         case CommandSpec():
             return EnvironmentPool(spec, launch=CommandEnvironment.launch, telemetry=telemetry)
         case HttpSpec():
+            from esmd.invoke.http import HttpInvoker  # noqa: PLC0415 - aiohttp is heavy, and only such functions need it
+
             return HttpInvoker(spec, telemetry=telemetry)
         case LambdaSpec():
             return LambdaInvoker(spec, clients=clients, telemetry=telemetry)
