@@ -1,7 +1,7 @@
 """Where and as whom a service is called, found without botocore where nothing but the plain is said.
 
-botocore takes a fifth of the daemon's memory and most of the way to its first receive. It need not be asked if all of
-this is so; otherwise there is no answer here, and botocore has it:
+botocore takes a fifth of the daemon's memory, and of its way to the first receive. It need not be asked if all of this
+is so; otherwise there is no answer here, and botocore has it:
 
 | what                             | plain if                                                                            |
 |----------------------------------|-------------------------------------------------------------------------------------|
