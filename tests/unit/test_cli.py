@@ -13,6 +13,7 @@ import yaml
 from click.testing import CliRunner
 
 from esmd import __version__
+from esmd.assembly import make_clients
 from esmd.cli import cli
 from esmd.cli.exits import Exit
 from esmd.cli.launch import refuse_remote
@@ -351,6 +352,9 @@ class Clients:
         self._real = real
         self._error = error
 
+    def plain(self, service: str, region: str | None) -> None:
+        """Nothing is plain here: botocore has to be asked."""
+
     async def client(self, service: str, region: str | None) -> tuple[Any, Connection]:
         if self._error is not None:
             raise self._error
@@ -386,6 +390,21 @@ async def test_an_endpoint_that_is_not_local_needs_a_word(here, configured, real
     with pytest.raises(click.ClickException, match="allow") as caught:
         await attempt()
     assert caught.value.exit_code == Exit.CONFIG
+
+
+@pytest.mark.parametrize(("url", "refused"), [(LOCAL, False), ("http://aws.example.com", True)])
+async def test_a_plain_endpoint_is_judged_without_a_client(here, monkeypatch, url, refused):
+    config = load([write(here)], environ={}).config
+    assert config is not None
+    clients = make_clients(config.aws.model_copy(update={"endpoint_url": url}), {})
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
+    monkeypatch.setattr(clients, "client", None)  # whoever asks for one fails
+    if not refused:
+        await refuse_remote(config, clients, allow_remote=False)
+        return
+    with pytest.raises(click.ClickException, match="not a local endpoint"):
+        await refuse_remote(config, clients, allow_remote=False)
 
 
 async def test_a_client_that_cannot_be_made_is_an_error_for_people(here):
