@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from esmd.testing.embedded import ministack_process
 from esmd.testing.fake_sqs import FakeSqs
 
 from support.servers import LOCALSTACK_PYTHON, localstack_process, touch_sqs
+from support.shared import shared
 from support.stream_servers import kinesis_local, localstack_kinesis  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
@@ -99,10 +101,17 @@ def ministack() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def localstack() -> Iterator[str]:
-    """Real LocalStack's URL."""
+def localstack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Real LocalStack's URL; the processes of a run share it."""
     if not LOCALSTACK_PYTHON.exists():
         pytest.skip("LocalStack is not installed here: make localstack (needs Python 3.13)")
+    folder = tmp_path_factory.getbasetemp()
+    with shared(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder, "localstack", _localstack) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def _localstack() -> Iterator[str]:
     process = localstack_process()
     process.start()
     try:

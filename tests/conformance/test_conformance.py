@@ -10,6 +10,7 @@ from conformance.servers import MissingServerError, Server, probed, running
 from conformance.stage import Stage, scenarios
 from conformance.subjects import Esmd
 
+from support.servers import LOCALSTACK_KINESIS
 from support.stream_world import World
 
 if TYPE_CHECKING:
@@ -25,10 +26,12 @@ SCENARIOS = scenarios()
 
 @pytest.fixture(scope="module", params=["ministack", "kinesis-local", "localstack"])
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    if request.param == "ministack":  # runs already, for the other tests
-        url = request.getfixturevalue("ministack")
+    if request.param != "kinesis-local":  # runs already, for the other tests
+        url = request.getfixturevalue(request.param)
+        if request.param == "localstack" and LOCALSTACK_KINESIS.exists():
+            request.getfixturevalue("localstack_kinesis")
         with World(kinesis=url, others=url) as world:
-            yield Server("ministack", url, url, dict(probed(world, only_kinesis=False)), has_mappings=True)
+            yield Server(request.param, url, url, dict(probed(world, only_kinesis=False)), has_mappings=True)
         return
     try:
         with running(request.param) as started:
