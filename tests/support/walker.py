@@ -10,7 +10,8 @@ A suspension is a coroutine's yield to the loop below an `await` of esmd. What i
 | `halt`  | the main task is cancelled, wherever it is                                                   |
 | `drain` | the stop is set                                                                              |
 
-After every run: no task is left, no coroutine was never awaited, and no loop has had an exception that nobody took.
+After every run: no task and no open file is left, no coroutine was never awaited, and no loop has had an exception that
+nobody took.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import asyncio
 import gc
 import types
 import warnings
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -53,6 +54,7 @@ class Walk:
 
     Attributes:
         at: the suspension at which something happens, counted from 1.
+        where: or the first one below this place; for scenarios whose suspensions are not the same in every run.
         how: what happens there.
         main: what a halt cancels; a scenario sets it.
         stop: what a drain sets; a scenario sets it.
@@ -61,6 +63,7 @@ class Walk:
     """
 
     at: int = 0
+    where: Place | None = None
     how: How = "look"
     main: asyncio.Task[Any] | None = None
     stop: Callable[[], None] | None = None
@@ -73,8 +76,11 @@ class Walk:
         if not places or len(self.suspensions) >= _MOST:
             return
         self.suspensions.append(places)
-        if len(self.suspensions) == self.at and self.how != "look" and self._act(awaited):
+        if self.hit is None and self._is_it(places) and self.how != "look" and self._act(awaited):
             self.hit = places
+
+    def _is_it(self, places: tuple[Place, ...]) -> bool:
+        return len(self.suspensions) == self.at if self.where is None else self.where in places
 
     def _act(self, awaited: Any) -> bool:
         task = asyncio.current_task()
@@ -150,10 +156,14 @@ def _places(awaitable: Any) -> Iterator[Place]:
 def run(scenario: Callable[[Walk], Awaitable[None]], walk: Walk) -> Walk:
     """Run a scenario once, in a loop of its own; under virtual time unless it has an attribute `real_time`.
 
+    A method `prepare` of it makes what stays.
+
     Raises:
         AssertionError: an invariant does not hold; a note says where something was done.
     """
     real_time = getattr(scenario, "real_time", False)
+    getattr(scenario, "prepare", _nothing)()
+    files = open_files()
     loop = asyncio.new_event_loop() if real_time else looptime.new_event_loop()
     complaints: list[str] = []
 
@@ -180,14 +190,31 @@ def run(scenario: Callable[[Walk], Awaitable[None]], walk: Walk) -> Walk:
             gc.collect()
             complaints += [str(each.message) for each in warned]
             assert not complaints, complaints
+            assert open_files() <= files, "a file or a socket is left"
             assert len(walk.suspensions) < _MOST, "it spins"
         except BaseException as error:
-            error.add_note(f"{walk.how} at suspension {walk.at} of {len(walk.suspensions)}: {walk.hit}")
+            error.add_note(f"{walk.how} at suspension {walk.where or walk.at} of {len(walk.suspensions)}: {walk.hit}")
             raise
     return walk
 
 
+def _nothing() -> None:
+    """Prepare nothing."""
+
+
+def open_files() -> int:
+    """How many descriptors this process has; 0 where nobody can tell."""
+    folder = Path("/proc/self/fd")
+    return len(list(folder.iterdir())) if folder.exists() else 0
+
+
 Scenario = Callable[[Walk], Awaitable[None]]
+
+
+def hows_of(scenario: Scenario) -> Sequence[How]:
+    """What may be done to it: all that there is, unless its `hows` say otherwise."""
+    found: Sequence[How] = getattr(scenario, "hows", HOWS)
+    return found
 
 
 class Tour:
@@ -200,12 +227,15 @@ class Tour:
     def __init__(self, scenarios: Mapping[str, Scenario]) -> None:
         self._scenarios = scenarios
         self._hits: dict[tuple[str, How], set[Place]] = {}
-        self._sample: dict[str, list[int]] = {}
+        self._sample: dict[str, dict[int, Place]] = {}
 
     def sampled(self, name: str, how: How) -> set[Place]:
         """Do it where the scenario waits at a place at which none before it did; the places, once done."""
         if (name, how) not in self._hits:
-            walks = [run(self._scenarios[name], Walk(at, how)) for at in self._chosen()[name]]
+            scenario = self._scenarios[name]
+            steady = not getattr(scenario, "real_time", False)
+            chosen = self._chosen()[name].items()
+            walks = [run(scenario, Walk(at=at, where=None if steady else place, how=how)) for at, place in chosen]
             self._hits[name, how] = {place for walk in walks for place in walk.hit or ()}
         return self._hits[name, how]
 
@@ -214,16 +244,18 @@ class Tour:
         at = 0
         while True:
             at += 1
-            if len(run(self._scenarios[name], Walk(at, how)).suspensions) < at:
+            if len(run(self._scenarios[name], Walk(at=at, how=how)).suspensions) < at:
                 return at - 1
 
-    def _chosen(self) -> dict[str, list[int]]:
+    def _chosen(self) -> dict[str, dict[int, Place]]:
+        """Of every scenario, the suspensions with a place that none before them had, and that place."""
         if not self._sample:
             known: set[Place] = set()
             for name, scenario in self._scenarios.items():
-                chosen = self._sample[name] = []
+                chosen = self._sample[name] = {}
                 for at, places in enumerate(run(scenario, Walk()).suspensions, 1):
-                    if not known.issuperset(places):
-                        chosen.append(at)
+                    new = [place for place in places if place not in known]
+                    if new:
+                        chosen[at] = new[-1]
                         known.update(places)
         return self._sample

@@ -13,8 +13,8 @@ import pytest
 
 from support.awaits import at, awaits_of
 from support.unwalked import ROOMS, UNWALKED
-from support.walked import SCENARIOS
-from support.walker import HOWS, How, Tour
+from support.walked import CASES, SCENARIOS
+from support.walker import How, Tour
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,8 +29,7 @@ def tour() -> Iterator[Tour]:
     gc.unfreeze()
 
 
-@pytest.mark.parametrize("how", HOWS)
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize(("name", "how"), CASES)
 def test_nothing_is_lost_wherever_it_is_cancelled(name: str, how: How, tour: Tour) -> None:
     tour.sampled(name, how)
 
