@@ -138,7 +138,7 @@ class Lasting:
         self._loop = asyncio.get_running_loop()
         self._released = False
         self.ended: asyncio.Future[None] = self._loop.create_future()
-        """Resolves when nothing of it runs any more; an error of the work stays with its task."""
+        """Resolves when nothing of it runs any more; has the error of the work, if that raised."""
         self._begin()
 
     def cancel(self) -> None:
@@ -153,5 +153,9 @@ class Lasting:
     def _done(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() and not self._released:
             self._begin()
-        elif not self.ended.done():  # whoever awaited it may have been cancelled, and it with them
+        elif self.ended.done():  # whoever awaited it was cancelled, and it with them
+            return
+        elif not task.cancelled() and (error := task.exception()) is not None:
+            self.ended.set_exception(error)
+        else:
             self.ended.set_result(None)

@@ -143,6 +143,7 @@ class MappingSet:
             # Whoever invokes it stands where a mapping would.
             caller = SqsMapping(name=name, event_source_arn=_ANY_QUEUE, function_name=name)
             await self._permit(self._roster.config.model_copy(update={"mappings": {name: caller}}))
+            self._check_alive()  # else nobody would be there to close it
         return self._workshop.function(name)
 
     def entries(self) -> Sequence[Entry]:

@@ -54,7 +54,7 @@ class Walk:
 
     Attributes:
         at: the suspension at which something happens, counted from 1.
-        where: or the first one below this place; for scenarios whose suspensions are not the same in every run.
+        where: or the first one at all of these places; for scenarios whose suspensions are not the same in every run.
         how: what happens there.
         main: what a halt cancels; a scenario sets it.
         stop: what a drain sets; a scenario sets it.
@@ -63,7 +63,7 @@ class Walk:
     """
 
     at: int = 0
-    where: Place | None = None
+    where: frozenset[Place] = frozenset()
     how: How = "look"
     main: asyncio.Task[Any] | None = None
     stop: Callable[[], None] | None = None
@@ -80,7 +80,7 @@ class Walk:
             self.hit = places
 
     def _is_it(self, places: tuple[Place, ...]) -> bool:
-        return len(self.suspensions) == self.at if self.where is None else self.where in places
+        return self.where.issubset(places) if self.where else len(self.suspensions) == self.at
 
     def _act(self, awaited: Any) -> bool:
         task = asyncio.current_task()
@@ -217,6 +217,18 @@ def hows_of(scenario: Scenario) -> Sequence[How]:
     return found
 
 
+_TRIES = 3
+
+
+def _struck(scenario: Scenario, where: frozenset[Place], how: How) -> Walk:
+    """Do it at places that a run may pass without waiting there: a few runs, until one does."""
+    for _ in range(_TRIES):
+        walk = run(scenario, Walk(where=where, how=how))
+        if walk.hit is not None:
+            break
+    return walk
+
+
 class Tour:
     """Walks through scenarios, each in turn; remembers the places at which something was done.
 
@@ -227,7 +239,7 @@ class Tour:
     def __init__(self, scenarios: Mapping[str, Scenario]) -> None:
         self._scenarios = scenarios
         self._hits: dict[tuple[str, How], set[Place]] = {}
-        self._sample: dict[str, dict[int, Place]] = {}
+        self._sample: dict[str, dict[int, frozenset[Place]]] = {}
 
     def sampled(self, name: str, how: How) -> set[Place]:
         """Do it where the scenario waits at a place at which none before it did; the places, once done."""
@@ -235,7 +247,10 @@ class Tour:
             scenario = self._scenarios[name]
             steady = not getattr(scenario, "real_time", False)
             chosen = self._chosen()[name].items()
-            walks = [run(scenario, Walk(at=at, where=None if steady else place, how=how)) for at, place in chosen]
+            walks = [
+                run(scenario, Walk(at=at, how=how)) if steady else _struck(scenario, places, how)
+                for at, places in chosen
+            ]
             self._hits[name, how] = {place for walk in walks for place in walk.hit or ()}
         return self._hits[name, how]
 
@@ -247,15 +262,16 @@ class Tour:
             if len(run(self._scenarios[name], Walk(at=at, how=how)).suspensions) < at:
                 return at - 1
 
-    def _chosen(self) -> dict[str, dict[int, Place]]:
-        """Of every scenario, the suspensions with a place that none before them had, and that place."""
+    def _chosen(self) -> dict[str, dict[int, frozenset[Place]]]:
+        """Of every scenario, the suspensions with places that none before them had, and these places."""
         if not self._sample:
             known: set[Place] = set()
+            sample: dict[str, dict[int, frozenset[Place]]] = {}
             for name, scenario in self._scenarios.items():
-                chosen = self._sample[name] = {}
+                chosen = sample[name] = {}
                 for at, places in enumerate(run(scenario, Walk()).suspensions, 1):
-                    new = [place for place in places if place not in known]
-                    if new:
-                        chosen[at] = new[-1]
-                        known.update(places)
+                    if new := frozenset(places) - known:
+                        chosen[at] = new
+                        known |= new
+            self._sample = sample
         return self._sample
