@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 from esmd.invoke.attempts import Attempts
 from esmd.invoke.failures import closing, exited, readdressed, request_too_large
+from esmd.invoke.leaving import see_off
 from esmd.invoke.members import Member, Members
 from esmd.invoke.protocol import ProcessSpec, StartFailed
 from esmd.mappings.outcomes import FunctionError, Throttled
@@ -48,7 +49,6 @@ LEAVE_SECONDS = 0.5
 
 T = TypeVar("T")
 S = TypeVar("S", bound=ProcessSpec)
-
 
 _Answer: TypeAlias = "Member | FunctionError | None"
 """What an invocation waits for: an environment, or why there is none; None when the pool is closed."""
@@ -301,13 +301,12 @@ class EnvironmentPool(Generic[S]):
 
     def _load_ended(self, member: Member, loader: asyncio.Task[None]) -> None:
         """Where loading was cancelled, perhaps before it began, its process goes; it makes room for others who wait."""
-        if not loader.cancelled():
-            return
-        self._unloaded(member)
-        if member.environment.usable:
+        if loader.cancelled():
+            self._unloaded(member)
+        if loader.cancelled() and member.environment.usable:
             self._members.part(member)
             member.environment.kill("cancelled")  # `_forget` hears of its end
-        else:
+        elif loader.cancelled():
             self._grow()
 
     def _unloaded(self, member: Member) -> None:
@@ -363,23 +362,7 @@ class EnvironmentPool(Generic[S]):
         for member in members:
             self._members.part(member)
         if members:
-            self._do(self._see_off([member.environment for member in members], cause))
-
-    async def _see_off(self, environments: list[Environment], cause: LeaveCause) -> None:
-        ends = [environment.ended for environment in environments]
-        for environment in environments:
-            environment.leave(cause)
-        try:
-            _, staying = await asyncio.wait(ends, timeout=self._leave_seconds)
-            if staying:
-                for environment in environments:
-                    environment.terminate()
-                await asyncio.wait(ends, timeout=self._leave_seconds)
-        finally:  # also where something has cancelled this: one that stays would keep its place
-            for environment in environments:
-                if not environment.ended.done():
-                    environment.kill("shutdown")
-            await asyncio.gather(*(environment.gone() for environment in environments))
+            self._do(see_off([member.environment for member in members], cause, seconds=self._leave_seconds))
 
     def _forget(self, environment: Environment) -> None:
         """An environment is gone, or as good as gone."""

@@ -30,7 +30,7 @@ async def test_an_environment_whose_loading_is_given_up_before_it_began_is_gone(
     ("scenario", "function"),
     [
         ("pool", "EnvironmentPool._load"),  # whoever waited for that environment did so for ever
-        ("pool whose environments do not leave", "EnvironmentPool._see_off"),  # it stayed, and kept its place
+        ("pool whose environments do not leave", "see_off"),  # it stayed, and kept its place
         ("inline, late", "InlineInvoker._end_late"),  # the invocation had no outcome, ever
         ("inline, late and obstinate", "InlineInvoker._end_late"),
     ],
