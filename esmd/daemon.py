@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from esmd import __version__
@@ -16,6 +17,7 @@ from esmd.cli.exits import Exit
 from esmd.observe import daemon_events as say
 from esmd.observe.events import FunctionStats
 from esmd.observe.mapping_events import MappingStats
+from esmd.tasks import Lasting, all_ended
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -109,19 +111,21 @@ class Daemon:
             )
         )
         self._slots.start()
-        watching = [asyncio.create_task(self._report())]
+        watching = [Lasting(self._report)]
         if self._options.exit_when_idle is not None:
-            watching.append(asyncio.create_task(self._stop_when_idle(self._options.exit_when_idle)))
+            watching.append(Lasting(partial(self._stop_when_idle, self._options.exit_when_idle)))
         try:
             failed_fast = await self._become_ready()
             await self._shutdown.drain.wait()
             cut_short = await self._drain()
         finally:
-            left = (*watching, *self._slots.tasks)
-            for task in left:
-                task.cancel()
-            await asyncio.gather(*left, return_exceptions=True)
-            await asyncio.gather(self._close(), *(function.close() for function in self._functions.values()))
+            for each in watching:
+                each.cancel()
+            self._slots.halt()
+            try:
+                await asyncio.gather(*(each.ended for each in watching), *self._slots.tasks, return_exceptions=True)
+            finally:
+                await all_ended(self._close(), *(function.close() for function in self._functions.values()))
         self.say_stats(final=True)
         code = self._exit_code(failed_fast, cut_short=cut_short)
         self._telemetry.emit(say.DaemonStopped(exit_code=int(code), uptime_s=self._loop.time() - self._started))
@@ -146,13 +150,15 @@ class Daemon:
         """Wait until every mapping runs or has said why not; with fail-fast, the exit code for the latter."""
         wanted = sum(slot.wanted for slot in self._slots)
         held = sum(not slot.wanted for slot in self._slots)
-        everyone = asyncio.create_task(self._slots.settled())
+        everyone = Lasting(self._slots.settled)
         stopping = asyncio.create_task(self._shutdown.drain.wait())
-        await asyncio.wait((everyone, stopping), return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if not everyone.done():
+        try:
+            await asyncio.wait((everyone.ended, stopping), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            is_ready = everyone.ended.done()
+            stopping.cancel()
             everyone.cancel()
-            await asyncio.gather(everyone, return_exceptions=True)
+        if not is_ready:
             return None
         unavailable = self.unavailable
         self._telemetry.emit(say.DaemonReady(mappings=wanted, unavailable=len(unavailable), disabled=held))
@@ -187,8 +193,7 @@ class Daemon:
         in_flight = sum(runner.in_flight for runner in at_work)
         reason = "second signal" if self._shutdown.halt.is_set() else "grace period over"
         self._telemetry.emit(say.DaemonCutShort(reason=reason, in_flight=in_flight))
-        for task in running:
-            task.cancel()
+        self._slots.halt()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_HALT_PATIENCE):
                 await asyncio.gather(*running, return_exceptions=True)

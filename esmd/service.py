@@ -22,11 +22,13 @@ import math
 import os
 import socket
 import time
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from esmd.observe import daemon_events as say
 from esmd.observe.mapping_events import MappingDisabled, MappingRecovered, MappingUnavailable
 from esmd.observe.service_events import ServiceUnheard
+from esmd.tasks import Lasting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -84,16 +86,18 @@ class ServiceManager:
     async def attended(self, telemetry: Telemetry) -> AsyncIterator[None]:
         """Give signs of life while inside; `telemetry` hears it if nobody takes them."""
         self._telemetry = telemetry
-        feeding = None if self.watchdog_period is None else asyncio.create_task(self._feed(self.watchdog_period))
+        feeding = None if self.watchdog_period is None else Lasting(partial(self._feed, self.watchdog_period))
         try:
             yield
         finally:
-            if feeding is not None:
-                feeding.cancel()
-                await asyncio.wait([feeding])
-            if self._socket is not None:
-                self._socket.close()
-                self._socket = None
+            try:
+                if feeding is not None:
+                    feeding.cancel()
+                    await asyncio.wait([feeding.ended])
+            finally:
+                if self._socket is not None:
+                    self._socket.close()
+                    self._socket = None
 
     def takes(self, kind: type[Event]) -> bool:
         """See `Sink`."""

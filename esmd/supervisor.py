@@ -16,11 +16,13 @@ from __future__ import annotations
 import asyncio
 import math
 import traceback
+from functools import partial
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from esmd.invoke.protocol import StartFailed
 from esmd.observe.daemon_events import InternalError
 from esmd.observe.mapping_events import MappingDisabled
+from esmd.tasks import Lasting
 from esmd.trouble import Trouble
 from esmd.waiting import stopped_before
 
@@ -169,7 +171,7 @@ class Supervisor:
     async def _polls(self) -> bool:
         """Run the runner; False if a defect ended it."""
         self.runner = self._make_runner(self._trouble)
-        watching = asyncio.create_task(self._watch(self.runner))
+        watching = Lasting(partial(self._watch, self.runner))
         try:
             await self.runner.run()
         except Exception as error:  # noqa: BLE001 - a defect in one mapping must not take the others down

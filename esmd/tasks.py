@@ -1,4 +1,4 @@
-"""Task groups that notice when one of their tasks vanishes.
+"""Tasks that do not vanish unseen: groups that notice when one of theirs does, and side work that is begun anew.
 
 | a task of the group                                | `asyncio.TaskGroup`             | `Tasks`                       |
 |----------------------------------------------------|---------------------------------|-------------------------------|
@@ -8,6 +8,7 @@
 | is cancelled by anything else                      | goes on, without it             | as for one that raises        |
 
 What waits for the work of a task that is silently gone would wait for ever: nobody else polls, nobody else reads on.
+`Lasting` is for one task beside all groups that can begin its work again at any time: it does, whatever cancelled it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
     from types import TracebackType
 
 T = TypeVar("T")
@@ -97,3 +98,64 @@ class Tasks:
         error, self._cut_off = self._cut_off, None
         assert error is not None  # noqa: S101 - it is raised once
         raise error
+
+
+async def unhurried(work: Awaitable[T]) -> T:
+    """What `work` brings, or raises; a cancellation of the caller that comes meanwhile strikes at its next `await`."""
+    caller = asyncio.current_task()
+    assert caller is not None  # noqa: S101 - somebody awaits this
+    task = asyncio.ensure_future(work)
+    put_off = 0
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            put_off += 1
+    for _ in range(put_off):
+        caller.uncancel()
+        caller.cancel()
+    return task.result()
+
+
+async def all_ended(*works: Awaitable[Any]) -> None:
+    """Wait for all of them, whatever one raises and whoever cancels this; then raise the first error, if there is one."""
+    for result in await unhurried(asyncio.gather(*works, return_exceptions=True)):
+        if isinstance(result, BaseException):
+            raise result
+
+
+class Lasting:
+    """Side work that ends when it returns or raises, or by `cancel`; whatever else cancels it, it is begun anew.
+
+    Args:
+        make: makes the work; called again where it is begun anew.
+        name: of its task.
+    """
+
+    def __init__(self, make: Callable[[], Coroutine[Any, Any, None]], *, name: str | None = None) -> None:
+        self._make = make
+        self._name = name
+        self._loop = asyncio.get_running_loop()
+        self._released = False
+        self.ended: asyncio.Future[None] = self._loop.create_future()
+        """Resolves when nothing of it runs any more; has the error of the work, if that raised."""
+        self._begin()
+
+    def cancel(self) -> None:
+        """End it; `ended` tells when."""
+        self._released = True
+        self._task.cancel()
+
+    def _begin(self) -> None:
+        self._task = self._loop.create_task(self._make(), name=self._name)
+        self._task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() and not self._released:
+            self._begin()
+        elif self.ended.done():  # whoever awaited it was cancelled, and it with them
+            return
+        elif not task.cancelled() and (error := task.exception()) is not None:
+            self.ended.set_exception(error)
+        else:
+            self.ended.set_result(None)

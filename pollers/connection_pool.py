@@ -102,13 +102,16 @@ class Pool:
                 self._pass_on(connection)
 
     async def close(self) -> None:
-        """Close all connections; calls under way fail."""
+        """Close all connections; calls under way fail. Returns when they are gone."""
+        self.drop()
+        if self._connected:
+            await asyncio.wait([connection.gone for connection in self._connected])
+
+    def drop(self) -> None:
+        """Close all connections, without waiting until they are gone."""
         self._is_closed = True
-        leaving = [connection.gone for connection in self._connected]
         for connection in self._connected:
             connection.abort()
-        if leaving:
-            await asyncio.wait(leaving)
 
     def lost(self, connection: Connection) -> None:
         """A connection is closed; it says so itself."""

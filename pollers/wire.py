@@ -183,9 +183,15 @@ class WireClient:
             is_again = True
 
     async def close(self) -> None:
-        """Close all connections; calls under way fail."""
+        """Close all connections; calls under way fail. Returns when they are gone."""
+        self.drop()
         await self._polls.close()
         await self._others.close()
+
+    def drop(self) -> None:
+        """Close all connections, without waiting until they are gone."""
+        self._polls.drop()
+        self._others.drop()
 
     async def _begin(self, second: int) -> None:
         """Sign for another second from now on, with credentials that are fresh."""

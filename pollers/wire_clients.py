@@ -123,6 +123,8 @@ class WireClients:
     ) -> None:
         made = list(self._made.values())
         self._made.clear()
+        for wire in made:  # first, all of them: whoever waits for their ends may be cancelled
+            wire.drop()
         for wire in made:
             await wire.close()
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Protocol
 from esmd.config.api_schema import host_and_port
 from esmd.observe.control_events import ApiListening, ApiUnavailable
 from esmd.observe.daemon_events import InternalError
+from esmd.tasks import Lasting, unhurried
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +59,7 @@ class Listening:
         self._sockets: list[socket.socket] = []
         self._lock: int | None = None
         self._bound = False
-        self._starting: asyncio.Task[None] | None = None
+        self._starting: Lasting | None = None
         self._served: Served | None = None
 
     async def __aenter__(self) -> None:
@@ -71,17 +72,24 @@ class Listening:
 
     async def __aexit__(self, *_: object) -> None:
         self._stop_waiting()
-        if self._starting is not None:
-            await self._starting
-        if self._served is not None:
-            await self._served.close()
+        try:
+            if self._starting is not None:
+                await asyncio.wait([self._starting.ended])
+            if self._served is not None:
+                await unhurried(self._served.close())
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
         for each in self._sockets:
             each.close()
+        self._sockets.clear()
         if self._bound:
             with contextlib.suppress(FileNotFoundError):
                 self._path.unlink()
         if self._lock is not None:
             os.close(self._lock)
+            self._lock = None
 
     # --- the server
 
@@ -92,7 +100,7 @@ class Listening:
 
     def _first_connection(self) -> None:
         self._stop_waiting()
-        self._starting = self._loop.create_task(self._serve())
+        self._starting = Lasting(self._serve)
 
     async def _serve(self) -> None:
         """Load the server and let it take what waits at the sockets."""

@@ -105,11 +105,13 @@ class _Server:
         await self._runner.setup()
         loop = asyncio.get_running_loop()
         for each in sockets:
+            own = each.dup()  # it is closed with the server; the socket itself belongs to whoever made it
             if each.family == socket.AF_UNIX:
-                listener = await loop.create_unix_server(self._connection, sock=each)
+                listener = await loop.create_unix_server(self._connection, sock=own, start_serving=False)
             else:
-                listener = await loop.create_server(self._connection, sock=each)
+                listener = await loop.create_server(self._connection, sock=own, start_serving=False)
             self._listeners.append(listener)
+            await listener.start_serving()
 
     async def close(self) -> None:
         for listener in self._listeners:
@@ -147,5 +149,9 @@ async def serve(parts: ApiParts, sockets: Sequence[socket.socket]) -> _Server:
         make_app(parts), access_log=None, keepalive_timeout=IDLE_SECONDS, shutdown_timeout=_LAST_ANSWERS
     )
     server = _Server(runner)
-    await server.start(sockets)
+    try:
+        await server.start(sockets)
+    except BaseException:  # the sockets wait on: whoever made them may try again
+        await server.close()
+        raise
     return server

@@ -25,6 +25,7 @@ from esmd.control.retired import Retired
 from esmd.control.roster import Roster
 from esmd.observe import control_events as say
 from esmd.state.errors import StateError
+from esmd.tasks import unhurried
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -117,8 +118,10 @@ class MappingSet:
 
     async def close(self) -> None:
         """Let go of the functions that are used no more, at the daemon's end."""
-        await self._roster.close()
-        await self._retired.close()
+        try:
+            await self._roster.close()
+        finally:
+            await self._retired.close()
 
     # --- what there is
 
@@ -140,6 +143,7 @@ class MappingSet:
             # Whoever invokes it stands where a mapping would.
             caller = SqsMapping(name=name, event_source_arn=_ANY_QUEUE, function_name=name)
             await self._permit(self._roster.config.model_copy(update={"mappings": {name: caller}}))
+            self._check_alive()  # else nobody would be there to close it
         return self._workshop.function(name)
 
     def entries(self) -> Sequence[Entry]:
@@ -281,6 +285,7 @@ class MappingSet:
         """Make the mappings and functions what the new configuration says."""
         config = changes.config
         await self._carry_pauses(changes)
+        self._check_alive()  # else nobody would be there to close what is used no more
         drained = {
             function: [
                 m.slot.over
@@ -377,10 +382,13 @@ def _uses(config: Config, name: str, function: str) -> bool:
 async def _stored(writing: Awaitable[None]) -> None:
     """Store something, or say what to do about it.
 
+    Whoever is cancelled meanwhile is so at their next `await`: what has been stored takes effect first, as both have to
+    agree.
+
     Raises:
         ControlError: it cannot be stored, and nothing has changed.
     """
     try:
-        await writing
+        await unhurried(writing)
     except StateError as error:
         raise ControlError(error.message, hint=error.hint) from error

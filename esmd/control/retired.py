@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from functools import partial
 from typing import TYPE_CHECKING
 
 from esmd.observe.daemon_events import InternalError
+from esmd.tasks import Lasting, all_ended
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,23 +22,25 @@ class Retired:
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
-        self._left: dict[asyncio.Task[None], Function] = {}
+        self._left: dict[asyncio.Event, tuple[Function, Lasting]] = {}
 
     def take(self, function: Function, *, after: Iterable[asyncio.Event]) -> asyncio.Event:
         """Close `function` once all of `after` are set; the event is set when it is closed."""
         closed = asyncio.Event()
-        task = asyncio.create_task(self._close(function, tuple(after), closed), name=f"function {function.name}")
-        self._left[task] = function
-        task.add_done_callback(self._left.pop)
+        work = partial(self._close, function, tuple(after), closed)
+        self._left[closed] = function, Lasting(work, name=f"function {function.name}")
         return closed
 
     async def close(self) -> None:
-        """Close all that are left, now."""
-        left = dict(self._left)
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
-        await asyncio.gather(*(function.close() for function in left.values()))
+        """Close all that are left, now; also where this is cancelled."""
+        for _, closing in self._left.values():
+            closing.cancel()
+        try:
+            if self._left:
+                await asyncio.wait([closing.ended for _, closing in self._left.values()])
+        finally:
+            await all_ended(*(function.close() for function, _ in self._left.values()))
+            self._left.clear()
 
     async def _close(self, function: Function, after: tuple[asyncio.Event, ...], closed: asyncio.Event) -> None:
         for event in after:
@@ -52,4 +56,5 @@ class Retired:
                     stack=tuple(line.rstrip() for line in traceback.format_exception(error)),
                 )
             )
+        self._left.pop(closed, None)
         closed.set()

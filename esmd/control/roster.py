@@ -13,6 +13,7 @@ from esmd.control.protocol import TRANSIENT, Entry, FromFileError, InUseError, N
 from esmd.control.slot import Plan, Slot
 from esmd.observe import control_events as say
 from esmd.state.errors import StateError
+from esmd.tasks import Lasting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -51,13 +52,16 @@ class Roster:
         self._results = results
         self._telemetry = telemetry
         self._wall = wall
-        self._chores: set[asyncio.Task[None]] = set()
+        self._chores: set[Lasting] = set()
+        self._closed = False
 
     async def close(self) -> None:
         """Forget nothing more."""
-        for task in self._chores:
-            task.cancel()
-        await asyncio.gather(*self._chores, return_exceptions=True)
+        self._closed = True
+        for chore in self._chores:
+            chore.cancel()
+        if self._chores:
+            await asyncio.wait([chore.ended for chore in self._chores])
 
     def chosen(self, config: Config) -> Iterable[AnyMapping]:
         """The mappings of a configuration that count."""
@@ -106,9 +110,11 @@ class Roster:
         """Let a mapping drain, and forget it then; of one of the API its positions too."""
         self._telemetry.emit(say.MappingRemoved(mapping=member.name, origin=member.origin))
         member.slot.delete()
-        task = asyncio.create_task(self._forget(member), name=f"removal of {member.name}")
-        self._chores.add(task)
-        task.add_done_callback(self._chores.discard)
+        if self._closed:  # asked for while the daemon ended: it has been dropped, and what is in memory goes by itself
+            return
+        chore = Lasting(partial(self._forget, member), name=f"removal of {member.name}")
+        self._chores.add(chore)
+        chore.ended.add_done_callback(lambda _: self._chores.discard(chore))
 
     async def _forget(self, member: Member) -> None:
         await member.slot.settled()
@@ -118,11 +124,10 @@ class Roster:
         except StateError as error:
             # The mapping is gone all the same, and its UUID never comes again.
             self._telemetry.emit(say.PositionsLeft(mapping=member.name, error_message=error.message, hint=error.hint))
-        finally:
-            if self.members.get(member.name) is member:
-                del self.members[member.name]
-                self._results.forget(member.name)
-            member.gone.set()
+        if self.members.get(member.name) is member:
+            del self.members[member.name]
+            self._results.forget(member.name)
+        member.gone.set()
 
     def find(self, name: str) -> Member | None:
         """The mapping of that name or UUID; None where there is none."""

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from esmd.control.life import after
 from esmd.control.protocol import TRANSIENT
 from esmd.observe.mapping_events import MappingDisabled
+from esmd.tasks import Lasting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -66,7 +68,7 @@ class Slot:
         self.supervisor: Supervisor | None = None
         """What runs it, or ran it last; None before the first time."""
         self.ended = False
-        """Whether `run` is over."""
+        """Whether it is over with it."""
         self.over = asyncio.Event()
         """Set while nothing runs; another one for each time that something does."""
         self.over.set()
@@ -158,7 +160,10 @@ class Slot:
     # --- its life
 
     async def run(self) -> None:
-        """Run it as long as it is wanted, until it is deleted or the daemon ends; cancelling halts it."""
+        """Run it as long as it is wanted, until it is deleted or the daemon ends; cancelling halts it.
+
+        Call it again where something else has cancelled it, and it goes on as the mapping is wanted then; or `finish`.
+        """
         try:
             while not self._ending and self.state != "Deleting":
                 self._wake.clear()
@@ -169,9 +174,17 @@ class Slot:
             while self.pending and not self._ending:
                 self._wake.clear()
                 await _first_of(self.pending[0], self._wake)
-        finally:
-            self.ended = True
-            self._tell()
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            self.finish()
+            raise
+        self.finish()
+
+    def finish(self) -> None:
+        """Nobody runs it any more."""
+        self.ended = True
+        self._tell()
 
     async def _work(self) -> None:
         """Run by the plan of now, until somebody asks for another one."""
@@ -186,7 +199,7 @@ class Slot:
         supervisor = self.supervisor = plan.make(stop)
         self._running = True
         self._unsaid = False
-        watching = self._loop.create_task(self._watch(supervisor, stop))
+        watching = Lasting(partial(self._watch, supervisor, stop))
         try:
             await supervisor.run()
         finally:
@@ -225,9 +238,10 @@ class Slot:
 
 async def _first_of(*events: asyncio.Event) -> None:
     """Wait until one of them is set."""
-    waits = [asyncio.ensure_future(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()
+    while not any(event.is_set() for event in events):
+        waits = [asyncio.ensure_future(event.wait()) for event in events]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()

@@ -32,6 +32,7 @@ class Slots:
         self._tasks: dict[asyncio.Task[None], Slot] = {}
         self._started = False
         self._born = asyncio.get_running_loop().time()
+        self._halting = False
         self.stopping = False
         """Whether all of them drain, and none may come any more."""
         self.broken = False
@@ -61,6 +62,8 @@ class Slots:
     def add(self, slot: Slot) -> None:
         """Take one more; it begins with the others, or at once where they have begun."""
         self._slots[slot.name] = slot
+        if self.stopping:
+            slot.end()
         if self._started:
             self._start(slot)
 
@@ -76,6 +79,13 @@ class Slots:
         for slot in self:
             slot.end()
 
+    def halt(self) -> None:
+        """End all of them now."""
+        self._halting = True
+        self.stop()
+        for task in self.tasks:
+            task.cancel()
+
     def _start(self, slot: Slot) -> None:
         task = asyncio.create_task(slot.run(), name=f"mapping {slot.name}")
         self._tasks[task] = slot
@@ -84,6 +94,15 @@ class Slots:
     def _ended(self, slot: Slot, task: asyncio.Task[None]) -> None:
         """A life ends only when it is told to; if one breaks, the daemon must not go on as if it ran."""
         del self._tasks[task]
+        if task.cancelled() and not self._halting:
+            text = "something cancelled it that was not to: it begins anew"
+            self._telemetry.emit(
+                InternalError(where=task.get_name(), error_type="CancelledError", error_message=text, stack=())
+            )
+            self._start(slot)
+            return
+        if task.cancelled():
+            slot.finish()
         if slot.state == "Deleting" and self._slots.get(slot.name) is slot:
             del self._slots[slot.name]
         if task.cancelled() or (error := task.exception()) is None:

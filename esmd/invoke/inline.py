@@ -233,7 +233,13 @@ class InlineInvoker:
     async def _end_late(self, call: _Call) -> None:
         """The deadline has come: the outcome is the timeout, whatever the handler does now."""
         spec = self._spec
-        runs_on: Literal[True] | None = None if await call.stop(self._stop_seconds) else True
+        try:
+            await call.stop(self._stop_seconds)
+        finally:  # also where something has cancelled this: somebody waits for the outcome
+            self._say_late(call, spec)
+
+    def _say_late(self, call: _Call, spec: PythonSpec) -> None:
+        runs_on: Literal[True] | None = None if call.task.done() else True
         if call.answered:
             return
         self._telemetry.emit(

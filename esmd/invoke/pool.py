@@ -22,10 +22,12 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 from esmd.invoke.attempts import Attempts
 from esmd.invoke.failures import closing, exited, readdressed, request_too_large
+from esmd.invoke.leaving import see_off
 from esmd.invoke.members import Member, Members
 from esmd.invoke.protocol import ProcessSpec, StartFailed
 from esmd.mappings.outcomes import FunctionError, Throttled
@@ -47,7 +49,6 @@ LEAVE_SECONDS = 0.5
 
 T = TypeVar("T")
 S = TypeVar("S", bound=ProcessSpec)
-
 
 _Answer: TypeAlias = "Member | FunctionError | None"
 """What an invocation waits for: an environment, or why there is none; None when the pool is closed."""
@@ -274,6 +275,7 @@ class EnvironmentPool(Generic[S]):
             )
         )
         member.loader = self._do(self._load(member, next(iter(self._waiters.values()), "")))
+        member.loader.add_done_callback(partial(self._load_ended, member))
 
     async def _load(self, member: Member, request_id: str) -> None:
         environment = member.environment
@@ -287,10 +289,7 @@ class EnvironmentPool(Generic[S]):
         except Exception as error:  # noqa: BLE001  a defect of ours, but nobody must wait for ever
             await environment.gone()
             failure = FunctionError("init", type(error).__name__, str(error))
-        finally:
-            member.loader = None
-            if not environment.usable:
-                self._members.drop(member)
+        self._unloaded(member)
         if failure is None and member.state == "loading":
             member.state = "fresh"
             self._attempts.succeeded(pid=environment.pid, seconds=loop.time() - started)
@@ -299,6 +298,22 @@ class EnvironmentPool(Generic[S]):
         elif failure is not None and not self._closing and self._members.is_current(member):
             self._failed(failure, request_id=request_id)
         self._grow()
+
+    def _load_ended(self, member: Member, loader: asyncio.Task[None]) -> None:
+        """Where loading was cancelled, perhaps before it began, its process goes; it makes room for others who wait."""
+        if loader.cancelled():
+            self._unloaded(member)
+        if loader.cancelled() and member.environment.usable:
+            self._members.part(member)
+            member.environment.kill("cancelled")  # `_forget` hears of its end
+        elif loader.cancelled():
+            self._grow()
+
+    def _unloaded(self, member: Member) -> None:
+        """It loads no more; where it is gone, it is forgotten."""
+        member.loader = None
+        if not member.environment.usable:
+            self._members.drop(member)
 
     def _failed(self, error: FunctionError, *, request_id: str) -> None:
         """Tell those who wait that it could not be loaded, less those whom another that loads can still serve."""
@@ -347,18 +362,7 @@ class EnvironmentPool(Generic[S]):
         for member in members:
             self._members.part(member)
         if members:
-            self._do(self._see_off([member.environment for member in members], cause))
-
-    async def _see_off(self, environments: list[Environment], cause: LeaveCause) -> None:
-        ends = [environment.ended for environment in environments]
-        for environment in environments:
-            environment.leave(cause)
-        _, staying = await asyncio.wait(ends, timeout=self._leave_seconds)
-        if staying:
-            for environment in environments:
-                environment.terminate()
-            await asyncio.wait(ends, timeout=self._leave_seconds)
-        await asyncio.gather(*(environment.gone() for environment in environments))
+            self._do(see_off([member.environment for member in members], cause, seconds=self._leave_seconds))
 
     def _forget(self, environment: Environment) -> None:
         """An environment is gone, or as good as gone."""

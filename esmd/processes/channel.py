@@ -168,6 +168,10 @@ class Channel:
             kind = type(error).__name__
             refusal = Refusal(kind if kind in _REFUSALS else "StateError", error.message, error.hint)
             answer = Answer(request.number, refusal=refusal)
+        except asyncio.CancelledError:  # by something that was not to: whoever asked must not wait for ever
+            cut_off = Refusal("StateError", f"the call of {request.method} was cut off", "Ask again.")
+            self.tell(Answer(request.number, refusal=cut_off))
+            raise
         self.tell(answer)
 
     def _answered(self, answer: Answer) -> None:

@@ -19,6 +19,7 @@ import asyncio
 import math
 import os
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from esmd import __version__
@@ -33,6 +34,7 @@ from esmd.processes.shares import divided
 from esmd.processes.status import FleetStatus
 from esmd.processes.sums import Sums
 from esmd.processes.trail import FleetTrail
+from esmd.tasks import Lasting
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -154,18 +156,18 @@ class Fleet:
             reason: DisabledBecause = "paused" if mapping.name in self._paused else "configuration"
             self._telemetry.emit(MappingDisabled(mapping=mapping.name, reason=reason))
         self._desk.expect(member.number for member in self._members)
-        running = [self._loop.create_task(m.run(), name=f"process {m.number}") for m in self._members]
-        watching = [self._loop.create_task(self._report())]
+        running = [Lasting(m.run, name=f"process {m.number}") for m in self._members]
+        watching = [Lasting(self._report)]
         if self._options.exit_when_idle is not None:
-            watching.append(self._loop.create_task(self._stop_when_idle(self._options.exit_when_idle)))
+            watching.append(Lasting(partial(self._stop_when_idle, self._options.exit_when_idle)))
         try:
             failed_fast = await self._become_ready()
             await self._shutdown.drain.wait()
             cut_short = await self._drain(running)
         finally:
-            for task in (*watching, *running):
-                task.cancel()
-            ended = await asyncio.gather(*watching, *running, return_exceptions=True)
+            for each in (*watching, *running):
+                each.cancel()
+            ended = await asyncio.gather(*(each.ended for each in (*watching, *running)), return_exceptions=True)
         for error in ended:
             if isinstance(error, Exception):
                 raise error
@@ -232,15 +234,17 @@ class Fleet:
         self._shutdown.request("fail-fast")
         return Exit.FAILED if all(unavailable.values()) else Exit.UNAVAILABLE
 
-    async def _drain(self, running: Sequence[asyncio.Task[None]]) -> bool:
+    async def _drain(self, running: Sequence[Lasting]) -> bool:
         """Let all drain, and wait for them; True if the grace period or a second signal was faster."""
         ends_at = self._loop.time() + self._options.grace
         for member in self._members:
             member.drain(self._shutdown.reason)
         said = [self._loop.create_task(member.draining.wait()) for member in self._members]
-        await asyncio.wait(said, timeout=_DRAIN_SECONDS)
-        for task in said:
-            task.cancel()
+        try:
+            await asyncio.wait(said, timeout=_DRAIN_SECONDS)
+        finally:
+            for task in said:
+                task.cancel()
         self._telemetry.emit(
             say.DaemonDraining(
                 reason=self._shutdown.reason,
@@ -249,7 +253,7 @@ class Fleet:
                 grace_s=self._options.grace,
             )
         )
-        everyone = asyncio.gather(*running, return_exceptions=True)
+        everyone = asyncio.gather(*(each.ended for each in running), return_exceptions=True)
         halting = self._loop.create_task(self._shutdown.halt.wait())
         try:
             await asyncio.wait(
@@ -293,9 +297,11 @@ class Fleet:
         while True:
             await asyncio.sleep(self._options.stats_period)
             asking = [self._loop.create_task(member.ask("say_stats")) for member in self._members]
-            _, late = await asyncio.wait(asking, timeout=_ANSWER_SECONDS)
-            for task in late:
-                task.cancel()
+            try:
+                await asyncio.wait(asking, timeout=_ANSWER_SECONDS)
+            finally:
+                for task in asking:
+                    task.cancel()
             self._say_stats()
 
     def _say_stats(self, *, final: bool = False) -> None:

@@ -37,6 +37,7 @@ from esmd.processes import entry
 from esmd.processes.channel import Channel, ChannelLostError
 from esmd.processes.messages import Changed, Drain, Halt, Line, Said, Setup, Tried
 from esmd.state.errors import StateError
+from esmd.tasks import Lasting
 from esmd.waiting import stopped_before
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class Member:
         """How it ended."""
 
     async def run(self) -> None:
-        """Keep a process running until it is told to drain, then wait for its end."""
+        """Keep a process running until it is told to drain, then wait for its end; cancelling kills it."""
         try:
             while not self._stop.is_set():
                 born = self._loop.time()
@@ -143,6 +144,9 @@ class Member:
                 self._parent.gone(self)
                 await stopped_before(self._stop, self._loop.time() + pause)
                 self.pause_ahead = False
+        except asyncio.CancelledError:
+            self._parent.gone(self)
+            raise
         finally:
             self._become("ended")
             self.draining.set()
@@ -224,18 +228,19 @@ class Member:
         channel.tell(self._setup)
         if self._stop.is_set():  # while it was being started
             self.drain(self._reason)
-        hearing = self._loop.create_task(self._hear(process))
+        hearing = Lasting(partial(self._hear, process))
         try:
             return await process.wait()
         except asyncio.CancelledError:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
+            await process.wait()
             raise
         finally:
             self._channel = None
             # What it has sent before its end counts, above all progress.
             await channel.finish()
-            await asyncio.wait([hearing], timeout=_LAST_WORDS)
+            await asyncio.wait([hearing.ended], timeout=_LAST_WORDS)
             hearing.cancel()
 
     async def _start(self) -> tuple[asyncio.subprocess.Process, socket.socket]:

@@ -94,9 +94,11 @@ class FleetStatus:
         """All processes that answer in time, as one; the others are named as missing."""
         asking = {asyncio.create_task(member.ask("status")): member.number for member in self._members}
         if asking:
-            _, late = await asyncio.wait(asking, timeout=ANSWER_SECONDS)
-            for task in late:
-                task.cancel()
+            try:
+                await asyncio.wait(asking, timeout=ANSWER_SECONDS)
+            finally:
+                for task in asking:
+                    task.cancel()
         answers = {number: task.result() for task, number in asking.items() if task.done() and not task.cancelled()}
         known = [answer for answer in answers.values() if isinstance(answer, Snapshot)]
         missing = tuple(n for n in asking.values() if not isinstance(answers.get(n), Snapshot))

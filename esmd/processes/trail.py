@@ -29,9 +29,11 @@ class FleetTrail:
         """See `esmd.trace.life.Memory`. A message may come to one process, and after a failure to another."""
         asking = [asyncio.create_task(member.ask("trace", wanted)) for member in self._members]
         if asking:
-            _, late = await asyncio.wait(asking, timeout=ANSWER_SECONDS)
-            for task in late:
-                task.cancel()
+            try:
+                await asyncio.wait(asking, timeout=ANSWER_SECONDS)
+            finally:
+                for task in asking:
+                    task.cancel()
         lines: list[Mapping[str, Any]] = []
         sinces = []
         for task in asking:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from esmd.state.errors import StateError, closed
 from esmd.state.sqlite import SqliteStateStore
+from esmd.tasks import unhurried
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -51,8 +52,10 @@ class LazyStateStore:
         try:
             store = await self._opened()
             if not await store.kept() and not await store.pauses():
-                self._store = None
-                await store.close()
+                async with self._opening:
+                    self._store = None
+                    # To its end, also where this is cancelled: whoever opens the file next must not find it in use, by us.
+                    await unhurried(store.close())
         except StateError as error:
             return error
         return None

@@ -53,8 +53,6 @@ class SqliteStateStore:
         self._loop = asyncio.get_running_loop()
         self._waiting: list[tuple[Callable[[sqlite3.Connection], Any], asyncio.Future[Any]]] = []
         self._busy = False
-        self._idle = asyncio.Event()
-        self._idle.set()
         self._closing: asyncio.Future[None] | None = None
 
     @classmethod
@@ -152,8 +150,10 @@ class SqliteStateStore:
     async def close(self) -> None:
         """See `StateStore.close`."""
         if self._closing is None:
-            self._closing = asyncio.ensure_future(self._close())
-        # A second call, or the rest of the daemon's end, must not interrupt it.
+            self._closing = self._loop.create_future()
+            if not self._busy:
+                self._end(self._closing)
+        # No task carries it that something could cancel; a second call finds it done, or under way.
         await asyncio.shield(self._closing)
 
     # --- the loop's side of the thread
@@ -166,7 +166,6 @@ class SqliteStateStore:
         self._waiting.append((call, cast("asyncio.Future[Any]", done)))
         if not self._busy:
             self._busy = True
-            self._idle.clear()
             self._loop.call_soon(self._commit)
         return done
 
@@ -189,16 +188,25 @@ class SqliteStateStore:
                 done.set_result(result)
         if self._waiting:
             self._commit()
-        else:
-            self._busy = False
-            self._idle.set()
+            return
+        self._busy = False
+        if self._closing is not None:
+            self._end(self._closing)
 
-    async def _close(self) -> None:
-        await self._idle.wait()
-        try:
-            await self._loop.run_in_executor(self._thread, self._database.close)
-        finally:
-            self._thread.shutdown(wait=False)
+    def _end(self, closing: asyncio.Future[None]) -> None:
+        """Give the file back, now that nothing is under way."""
+        giving_back = self._loop.run_in_executor(self._thread, self._database.close)
+        self._thread.shutdown(wait=False)
+        giving_back.add_done_callback(partial(_hand_on, closing))
+
+
+def _hand_on(closing: asyncio.Future[None], given_back: asyncio.Future[None]) -> None:
+    """Whoever closes gets what came of it."""
+    error = given_back.exception()
+    if error is None:
+        closing.set_result(None)
+    else:
+        closing.set_exception(error)
 
 
 def _own(error: BaseException) -> BaseException:

@@ -75,7 +75,7 @@ class FakeSupervisor:
         self.state = "enabled" if refusal is None else "unavailable"
         self.function_failed = refusal is not None
         self.is_stream = False
-        self.quiet_since = math.inf
+        self.quiet_since = lab.quiet_since
         self.stops_because = "stopping"
         self.runner = None
         self.tried = asyncio.Event()
@@ -109,6 +109,7 @@ class FakeWorkshop:
     def __init__(self, lab: ControlLab, config: Config) -> None:
         self._lab = lab
         self._config = config
+        self.make: type[FakeFunction] = FakeFunction
         self.functions: dict[str, FakeFunction] = {}
         self.every: list[FakeFunction] = []
 
@@ -128,7 +129,7 @@ class FakeWorkshop:
 
     def _function(self, name: str) -> FakeFunction:
         if name not in self.functions:
-            self.functions[name] = FakeFunction(name, self._config.functions[name])
+            self.functions[name] = self.make(name, self._config.functions[name])
             self.every.append(self.functions[name])
         return self.functions[name]
 
@@ -139,6 +140,8 @@ class ControlLab:
     def __init__(self, config: Config, *, store: Any = None, only: frozenset[str] = frozenset()) -> None:
         self.tries_for = 1.0
         self.drains_for = 5.0
+        self.permits_in = 0.0
+        self.quiet_since = math.inf
         self.running: dict[str, FakeSupervisor] = {}
         self.runs: list[str] = []
         self.ended: list[tuple[str, str]] = []
@@ -192,5 +195,6 @@ class ControlLab:
         return Loaded(None, tuple(self.next))
 
     async def _permit(self, config: Config) -> None:
+        await asyncio.sleep(self.permits_in)
         if self.forbidden is not None:
             raise self.forbidden

@@ -4,15 +4,42 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from support import walked_sqs, walked_streams
+from support import (
+    walked_api,
+    walked_control,
+    walked_destinations,
+    walked_invoke,
+    walked_pollers,
+    walked_processes,
+    walked_sqs,
+    walked_state,
+    walked_streams,
+)
+from support.walker import hows_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from support.walker import Scenario
 
-_GROUPS: dict[str, Mapping[str, Scenario]] = {"sqs": walked_sqs.SCENARIOS, "streams": walked_streams.SCENARIOS}
+_GROUPS: dict[str, Mapping[str, Scenario]] = {
+    "sqs": walked_sqs.SCENARIOS,
+    "streams": walked_streams.SCENARIOS,
+    "invoke": walked_invoke.SCENARIOS,
+    "api": walked_api.SCENARIOS,
+    "control": walked_control.SCENARIOS,
+    "destinations": walked_destinations.SCENARIOS,
+    "pollers": walked_pollers.SCENARIOS,
+    "processes": walked_processes.SCENARIOS,
+    "state": walked_state.SCENARIOS,
+}
 
 SCENARIOS: dict[str, Scenario] = {
     f"{group}, {name}": scenario for group, scenarios in _GROUPS.items() for name, scenario in scenarios.items()
 }
+
+CASES = [(name, how) for name, scenario in SCENARIOS.items() for how in hows_of(scenario)]
+"""Every scenario with everything that may be done to it."""
+
+QUICK = [(name, how) for name, how in CASES if how == "cut" or name.startswith(("sqs", "streams"))]
+"""The same for every day: where nobody's records are at stake, it is cut only, neither halted nor too late."""

@@ -10,7 +10,8 @@ A suspension is a coroutine's yield to the loop below an `await` of esmd. What i
 | `halt`  | the main task is cancelled, wherever it is                                                   |
 | `drain` | the stop is set                                                                              |
 
-After every run: no task is left, no coroutine was never awaited, and no loop has had an exception that nobody took.
+After every run: no task and no open file is left, no coroutine was never awaited, and no loop has had an exception that
+nobody took.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import asyncio
 import gc
 import types
 import warnings
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -53,6 +54,7 @@ class Walk:
 
     Attributes:
         at: the suspension at which something happens, counted from 1.
+        where: or the first one at all of these places; for scenarios whose suspensions are not the same in every run.
         how: what happens there.
         main: what a halt cancels; a scenario sets it.
         stop: what a drain sets; a scenario sets it.
@@ -61,6 +63,7 @@ class Walk:
     """
 
     at: int = 0
+    where: frozenset[Place] = frozenset()
     how: How = "look"
     main: asyncio.Task[Any] | None = None
     stop: Callable[[], None] | None = None
@@ -73,8 +76,11 @@ class Walk:
         if not places or len(self.suspensions) >= _MOST:
             return
         self.suspensions.append(places)
-        if len(self.suspensions) == self.at and self.how != "look" and self._act(awaited):
+        if self.hit is None and self._is_it(places) and self.how != "look" and self._act(awaited):
             self.hit = places
+
+    def _is_it(self, places: tuple[Place, ...]) -> bool:
+        return self.where.issubset(places) if self.where else len(self.suspensions) == self.at
 
     def _act(self, awaited: Any) -> bool:
         task = asyncio.current_task()
@@ -150,10 +156,14 @@ def _places(awaitable: Any) -> Iterator[Place]:
 def run(scenario: Callable[[Walk], Awaitable[None]], walk: Walk) -> Walk:
     """Run a scenario once, in a loop of its own; under virtual time unless it has an attribute `real_time`.
 
+    A method `prepare` of it makes what stays.
+
     Raises:
         AssertionError: an invariant does not hold; a note says where something was done.
     """
     real_time = getattr(scenario, "real_time", False)
+    getattr(scenario, "prepare", _nothing)()
+    files = open_files()
     loop = asyncio.new_event_loop() if real_time else looptime.new_event_loop()
     complaints: list[str] = []
 
@@ -180,14 +190,43 @@ def run(scenario: Callable[[Walk], Awaitable[None]], walk: Walk) -> Walk:
             gc.collect()
             complaints += [str(each.message) for each in warned]
             assert not complaints, complaints
+            assert open_files() <= files, "a file or a socket is left"
             assert len(walk.suspensions) < _MOST, "it spins"
         except BaseException as error:
-            error.add_note(f"{walk.how} at suspension {walk.at} of {len(walk.suspensions)}: {walk.hit}")
+            error.add_note(f"{walk.how} at suspension {walk.where or walk.at} of {len(walk.suspensions)}: {walk.hit}")
             raise
     return walk
 
 
+def _nothing() -> None:
+    """Prepare nothing."""
+
+
+def open_files() -> int:
+    """How many descriptors this process has; 0 where nobody can tell."""
+    folder = Path("/proc/self/fd")
+    return len(list(folder.iterdir())) if folder.exists() else 0
+
+
 Scenario = Callable[[Walk], Awaitable[None]]
+
+
+def hows_of(scenario: Scenario) -> Sequence[How]:
+    """What may be done to it: all that there is, unless its `hows` say otherwise."""
+    found: Sequence[How] = getattr(scenario, "hows", HOWS)
+    return found
+
+
+_TRIES = 3
+
+
+def _struck(scenario: Scenario, where: frozenset[Place], how: How) -> Walk:
+    """Do it at places that a run may pass without waiting there: a few runs, until one does."""
+    for _ in range(_TRIES):
+        walk = run(scenario, Walk(where=where, how=how))
+        if walk.hit is not None:
+            break
+    return walk
 
 
 class Tour:
@@ -200,12 +239,18 @@ class Tour:
     def __init__(self, scenarios: Mapping[str, Scenario]) -> None:
         self._scenarios = scenarios
         self._hits: dict[tuple[str, How], set[Place]] = {}
-        self._sample: dict[str, list[int]] = {}
+        self._sample: dict[str, dict[int, frozenset[Place]]] = {}
 
     def sampled(self, name: str, how: How) -> set[Place]:
         """Do it where the scenario waits at a place at which none before it did; the places, once done."""
         if (name, how) not in self._hits:
-            walks = [run(self._scenarios[name], Walk(at, how)) for at in self._chosen()[name]]
+            scenario = self._scenarios[name]
+            steady = not getattr(scenario, "real_time", False)
+            chosen = self._chosen()[name].items()
+            walks = [
+                run(scenario, Walk(at=at, how=how)) if steady else _struck(scenario, places, how)
+                for at, places in chosen
+            ]
             self._hits[name, how] = {place for walk in walks for place in walk.hit or ()}
         return self._hits[name, how]
 
@@ -214,16 +259,19 @@ class Tour:
         at = 0
         while True:
             at += 1
-            if len(run(self._scenarios[name], Walk(at, how)).suspensions) < at:
+            if len(run(self._scenarios[name], Walk(at=at, how=how)).suspensions) < at:
                 return at - 1
 
-    def _chosen(self) -> dict[str, list[int]]:
+    def _chosen(self) -> dict[str, dict[int, frozenset[Place]]]:
+        """Of every scenario, the suspensions with places that none before them had, and these places."""
         if not self._sample:
             known: set[Place] = set()
+            sample: dict[str, dict[int, frozenset[Place]]] = {}
             for name, scenario in self._scenarios.items():
-                chosen = self._sample[name] = []
+                chosen = sample[name] = {}
                 for at, places in enumerate(run(scenario, Walk()).suspensions, 1):
-                    if not known.issuperset(places):
-                        chosen.append(at)
-                        known.update(places)
+                    if new := frozenset(places) - known:
+                        chosen[at] = new
+                        known |= new
+            self._sample = sample
         return self._sample

@@ -19,7 +19,7 @@ def test_a_mapping_whose_only_receive_is_cancelled_receives_again() -> None:
 
     scenario = SqsScenario(bodies=[["a"], ["b"]])
     at = receiving(run(scenario, Walk()))
-    assert run(scenario, Walk(at, "cut")).hit is not None
+    assert run(scenario, Walk(at=at, how="cut")).hit is not None
 
 
 @pytest.mark.looptime

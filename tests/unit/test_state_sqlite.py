@@ -323,13 +323,12 @@ async def test_a_cancelled_open_leaves_the_file_to_others(path: Path, monkeypatc
     opening = asyncio.ensure_future(SqliteStateStore.open(path))
     await asyncio.to_thread(begun.wait)
     opening.cancel()
+    await asyncio.sleep(0)
+    assert not opening.done(), "whoever opens the file next would find it in use"
+    go.set()
     with pytest.raises(asyncio.CancelledError):
         await opening
-    go.set()
     monkeypatch.undo()
-    for thread in threading.enumerate():
-        if thread.name.startswith("esmd-state"):
-            await asyncio.to_thread(thread.join)
     await (await SqliteStateStore.open(path)).close()
 
 

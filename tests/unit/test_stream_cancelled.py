@@ -16,4 +16,4 @@ def test_a_shard_one_of_whose_tasks_is_cancelled_is_read_on(function: str) -> No
     scenario = StreamScenario(changes={"batch_size": 1})
     look = run(scenario, Walk())
     at = next(n for n, places in enumerate(look.suspensions, 1) if function in {place.function for place in places})
-    assert run(scenario, Walk(at, "cut")).hit is not None
+    assert run(scenario, Walk(at=at, how="cut")).hit is not None

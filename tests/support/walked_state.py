@@ -1,0 +1,146 @@
+"""The daemon's state that somebody cancels: what was answered is stored, `close` closes, and the file is free then."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from esmd.state.lazy import LazyStateStore
+from esmd.state.memory import MemoryStateStore
+from esmd.state.position import Position
+from esmd.state.protocol import ShardProgress, StreamIdentity
+from esmd.state.registry import KeptMapping
+from esmd.state.sqlite import SqliteStateStore
+
+from support.asked import asked
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from support.walker import How, Walk
+
+LONGEST = 30.0
+_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
+"""Where a synced write takes no time."""
+STREAM = StreamIdentity("arn:aws:kinesis:us-east-1:000000000000:stream/orders", "1")
+NAME = "orders"
+
+
+def _at(number: int) -> ShardProgress:
+    return ShardProgress(shard_id="shard-0", position=Position.after(str(number)), updated_at=1.0)
+
+
+_KEPT = KeptMapping(uuid="u", settings="{}", created_at=1.0, modified_at=1.0)
+
+CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
+    "load": lambda store: store.load(NAME, STREAM.arn),
+    "begin": lambda store: store.begin(NAME, STREAM),
+    "save": lambda store: store.save(NAME, STREAM, _at(2)),
+    "move": lambda store: store.move(NAME, STREAM, _at(2)),
+    "forget": lambda store: store.forget(NAME, STREAM, ["shard-1"]),
+    "mappings": lambda store: store.mappings(),
+    "assign": lambda store: store.assign(NAME, STREAM, {"shard-0": 1}),
+    "leases": lambda store: store.leases(),
+    "clear_leases": lambda store: store.clear_leases(),
+    "kept": lambda store: store.kept(),
+    "keep": lambda store: store.keep(_KEPT),
+    "drop": lambda store: store.drop("another"),
+    "drop_positions": lambda store: store.drop_positions("another"),
+    "pauses": lambda store: store.pauses(),
+    "pause": lambda store: store.pause("u", 1.0),
+    "resume": lambda store: store.resume("another"),
+}
+"""None of them undoes what the first life of a store has answered."""
+
+
+@dataclass(kw_only=True)
+class StoreScenario:
+    """A store that lives twice. Call it with a walk.
+
+    Attributes:
+        calls: made of the second one, by their names.
+        lazy: whether that one opens the file when it is first needed.
+        at_once: so many of each call, at the same time.
+    """
+
+    calls: Sequence[str]
+    lazy: bool = False
+    at_once: int = 1
+
+    real_time: ClassVar[bool] = True
+    hows: ClassVar[Sequence[How]] = ("cut", "late")
+
+    async def __call__(self, _: Walk) -> None:
+        """See that what was answered is there in the end."""
+        with tempfile.TemporaryDirectory(prefix="esmd-walk-", dir=_MEMORY) as folder:
+            async with asyncio.timeout(LONGEST):
+                await self._lives(Path(folder) / "esmd.db")
+
+    async def _lives(self, path: Path) -> None:
+        first = await asked(lambda: SqliteStateStore.open(path))
+        for name in ("begin", "assign", "keep", "pause"):
+            await asked(lambda name=name: CALLS[name](first))
+        await asked(lambda: first.save(NAME, STREAM, _at(1)))
+        await asked(first.close)
+
+        second: Any = LazyStateStore(path) if self.lazy else await asked(lambda: SqliteStateStore.open(path))
+        for name in self.calls:
+            await asyncio.gather(
+                *(
+                    asked(lambda name=name: getattr(second, name)() if name == "open" else CALLS[name](second))
+                    for _ in range(self.at_once)
+                )
+            )
+        if self.lazy:
+            assert await asked(second.look) is None
+            await asked(second.open)
+        await asyncio.gather(asked(second.close), asked(second.close))
+
+        third = await asked(lambda: SqliteStateStore.open(path))
+        try:
+            stored = await asked(lambda: third.load(NAME, STREAM.arn))
+            expected = 2 if {"save", "move"} & set(self.calls) else 1
+            assert stored is not None
+            assert dict(stored.shards) == {"shard-0": _at(expected)}
+            assert [each.uuid for each in await asked(third.kept)] == ["u"]
+            assert set(await asked(third.pauses)) == {"u"}
+        finally:
+            await asked(third.close)
+
+
+async def _unused(_: Walk) -> None:
+    """A file that holds nothing is given back as soon as that is seen."""
+    with tempfile.TemporaryDirectory(prefix="esmd-walk-", dir=_MEMORY) as folder:
+        path = Path(folder) / "esmd.db"
+        async with asyncio.timeout(LONGEST):
+            await asked((await asked(lambda: SqliteStateStore.open(path))).close)
+            store = LazyStateStore(path)
+            assert await asked(store.look) is None
+            assert await asked(store.look) is None
+            assert not store.is_open
+            await asked((await asked(lambda: SqliteStateStore.open(path))).close)
+            await asked(store.close)
+
+
+_unused.real_time = True  # type: ignore[attr-defined]
+_unused.hows = ("cut", "late")  # type: ignore[attr-defined]
+
+
+async def _in_memory(_: Walk) -> None:
+    store = MemoryStateStore()
+    await asyncio.gather(*(asked(lambda call=call: call(store)) for call in CALLS.values()))
+    await asked(store.close)
+
+
+SCENARIOS: dict[str, Any] = {
+    "file": StoreScenario(calls=tuple(CALLS)),
+    "file, many at once": StoreScenario(calls=("save", "keep"), at_once=5),
+    "file that holds nothing": _unused,
+    "memory": _in_memory,
+    **{f"lazy {name}": StoreScenario(calls=(name,), lazy=True) for name in CALLS if name not in {"kept", "pauses"}},
+    "lazy, open": StoreScenario(calls=("open", "kept", "pauses"), lazy=True),
+    "lazy, many at once": StoreScenario(calls=("save",), lazy=True, at_once=3),
+}
