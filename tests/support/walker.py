@@ -247,11 +247,13 @@ class Tour:
             scenario = self._scenarios[name]
             steady = not getattr(scenario, "real_time", False)
             chosen = self._chosen()[name].items()
-            walks = [
-                run(scenario, Walk(at=at, how=how)) if steady else _struck(scenario, places, how)
-                for at, places in chosen
-            ]
-            self._hits[name, how] = {place for walk in walks for place in walk.hit or ()}
+            hits: set[Place] = set()
+            for at, places in chosen:
+                if steady:
+                    hits.update(run(scenario, Walk(at=at, how=how)).hit or ())
+                if not places <= hits:  # no run is quite like another: sets are ordered anew, waits have a jitter
+                    hits.update(_struck(scenario, places, how).hit or ())
+            self._hits[name, how] = hits
         return self._hits[name, how]
 
     def everywhere(self, name: str, how: How) -> int:
