@@ -7,8 +7,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 ARGS ?=
-# Tests run side by side, a file at a time: they wait more than they work.
-SIDE_BY_SIDE ?= -n 3 --dist loadfile
+# Tests run side by side, a file at a time, those with servers first: they wait more than they work, the last ones do not.
+SIDE_BY_SIDE ?= -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help
 help: ## Show this list

@@ -196,7 +196,7 @@ def situations(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(situations())
 def test_what_is_found_without_botocore_is_what_botocore_finds(situation):
     with said(situation["environ"], situation["files"]):

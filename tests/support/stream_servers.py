@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import socket
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
 KINESIS_LOCAL = PROJECT / ".kinesis-local" / "node_modules" / "kinesis-local" / "main.js"
 REGION = "us-east-1"
 SESSION = get_session()  # one for all tests: it keeps the services' models, which take long to read
+
+
+@cache
+def raw_session() -> Any:
+    """As `SESSION`, for clients that leave what they read as it is."""
+    clients = LocalStackClients(lambda *_: None, profile=None, pool=5)  # type: ignore[arg-type,return-value]
+    return clients._session_for_raw(SESSION)
 
 
 def kinesis_local_process() -> ServerProcess:

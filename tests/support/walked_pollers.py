@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -25,7 +24,7 @@ from esmd.pollers.wire_streams import WireKinesis
 
 from support.asked import asked
 from support.scripted_server import ScriptedServer, answer
-from support.stream_servers import SESSION
+from support.stream_servers import SESSION, raw_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -101,13 +100,6 @@ async def _by_botocore(_: Walk) -> None:
     await _stream(BotoDynamoStreams(clients, stream_arn=TABLE.partition("/stream/")[0], region="us-east-1"))
 
 
-@cache
-def _raw_session() -> Any:
-    """One for all runs, as `SESSION`: it keeps the services' models."""
-    clients = LocalStackClients(lambda *_: None, profile=None, pool=5)  # type: ignore[arg-type,return-value]
-    return clients._session_for_raw(SESSION)
-
-
 async def _by_wire(_: Walk) -> None:
     """Real clients of both kinds, where botocore has to be asked for the way."""
     await _by_lean_client(lambda _service, _region: None)
@@ -126,7 +118,7 @@ async def _by_lean_client(plain: Callable[[str, str], Plain | None] | None) -> N
             return Connection(endpoint_url=server.url, region=region or "us-east-1", dummy_credentials=True)
 
         clients = LocalStackClients(connect, profile=None, pool=5)
-        clients._session, clients._raw_session = SESSION, _raw_session()
+        clients._session, clients._raw_session = SESSION, raw_session()
         choice = ClientChoice("wire", say=lambda _: None)
         wires = WireClients(choice, plain=plain or clients.plain, ca_bundle=clients.ca_bundle)
         try:

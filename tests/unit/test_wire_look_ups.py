@@ -20,6 +20,7 @@ from esmd.pollers.wire_streams import WireDynamoStreams, WireKinesis
 from esmd.testing.faults import Drop, Garbage, Refuse, Truncated
 
 from support.scripted_server import ScriptedServer, answer
+from support.stream_servers import SESSION, raw_session
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -46,6 +47,7 @@ async def wires_on(
         LocalStackClients(connect, profile=None, pool=20) as clients,
         WireClients(ClientChoice(setting, say=said.append), plain=clients.plain, ca_bundle=clients.ca_bundle) as wires,
     ):
+        clients._session, clients._raw_session = SESSION, raw_session()
         yield clients, wires, said
 
 
