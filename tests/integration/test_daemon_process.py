@@ -226,7 +226,7 @@ def test_an_unreachable_endpoint_is_a_mapping_that_says_so_not_a_dead_daemon(tmp
     setup = config(free_endpoint(), ARN, {"fine": function("fine", journal)})
     with Daemon(tmp_path, setup) as daemon:
         event = daemon.wait_for("mapping.unavailable", mapping="orders")
-        assert "Could not connect" in event["error_message"]
+        assert f"no connection to {setup['aws']['endpoint_url']}" in event["error_message"]
         assert daemon.wait_for("daemon.ready")["unavailable"] == 1
         daemon.signal(signal.SIGTERM)
         assert daemon.exit_code() == 0
