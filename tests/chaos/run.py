@@ -28,7 +28,8 @@ AFTERMATH = 2.0 * (VISIBILITY + FUNCTION_TIMEOUT) + 30.0
 """Seconds for which a fault may still make something come twice: a message hidden by a lost answer, waits of retries."""
 
 PEACE = 420
-"""Seconds that the last daemon may take to work off what is left."""
+PEACE_PER_MINUTE = 30
+"""Seconds that the last daemon may take to work off what is left: a shard falls behind by each record that always fails."""
 
 MOST_GROWTH_MB = 60
 MOST_FILES = 600
@@ -245,7 +246,7 @@ class Run:
         self._kill()
         # Longer than what waits for its visibility to end: an idle queue is not an empty one.
         self._start("--exit-when-idle", f"{2 * VISIBILITY}s")
-        code = self._running.exit_code(within=PEACE)
+        code = self._running.exit_code(within=PEACE + PEACE_PER_MINUTE * self._outcome.minutes)
         if code != 0:
             self._outcome.findings.append(f"the last daemon ended with {code}")
 
