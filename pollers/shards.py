@@ -151,6 +151,14 @@ class ShardGraph:
             self._link(shard)
         return Listed(tuple(discovered), lost, forgotten)
 
+    def missing(self, shards: Iterable[Shard]) -> frozenset[str]:
+        """What `listed` would forget of such a listing."""
+        now = {shard.id for shard in shards}
+        return frozenset(
+            [name for name, node in self._nodes.items() if name not in now and _may_vanish(node)]
+            + [name for name in self._stored if name not in now]
+        )
+
     def ended(self, shard_id: str, children: Iterable[Shard] = ()) -> tuple[Discovery, ...]:
         """Say that a shard was read to its end and all its records are dealt with.
 
@@ -201,7 +209,7 @@ class ShardGraph:
         gone = [
             (shard_id, node.phase is Phase.FINISHED)
             for shard_id, node in self._nodes.items()
-            if shard_id not in now and node.listed and node.phase is not Phase.READING
+            if shard_id not in now and _may_vanish(node)
         ]
         for shard_id, _ in gone:
             node = self._nodes.pop(shard_id)
@@ -243,3 +251,7 @@ class ShardGraph:
         if node is None or node.phase is not Phase.READING:
             raise ValueError(f"{shard_id} is not being read")
         return node
+
+
+def _may_vanish(node: _Node) -> bool:
+    return node.listed and node.phase is not Phase.READING

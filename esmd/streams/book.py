@@ -6,7 +6,8 @@ Every reader of the mapping (one, or one in each process of the daemon) asks the
 |-------------|-----------------------------------------------------------------------------------------------------|
 | `begin`     | takes up the stream's stored progress, forgets that of a stream of the same name; the reader has no shard |
 | `ticket`    | says which listing comes next: ask before listing                                                   |
-| `listed`    | takes a listing in, and stores what is new; one that another overtook is dropped, it may be older   |
+| `listed`    | takes a listing in, and stores what is new; one that another overtook is dropped, it may be older;  |
+|             | one that lacks shards which the one before it did not lack is doubted: the next one decides         |
 | `take`      | leases shards that may be read to the reader, as many as are its share; says which ones to give up  |
 | `ended`     | stores a shard's end together with its children, neither without the other; then they may be read   |
 | `give_back` | ends a lease; the shard may be taken again, once listed again if the service does not know it        |
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from esmd.pollers.shards import Discovery, ShardGraph
@@ -45,11 +46,13 @@ class Changes:
         discovered: shards that were not known before.
         lost: shards that vanished before they were read to the end.
         shards: how many are known now.
+        doubted: nothing was taken in: the stream is to be listed again soon.
     """
 
     discovered: tuple[Discovery, ...]
     lost: tuple[str, ...]
     shards: int
+    doubted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,8 @@ class _Book:
         self.graph = ShardGraph(start, known=known)
         self.leases = Leases()
         self.listings = 0
+        self.missing: frozenset[str] = frozenset()
+        """What the last listing lacked."""
         self.first: dict[str, Seek] = {}
         self.doubted: set[str] = set()
         """Given back because the service does not know them: the next listing decides."""
@@ -202,6 +207,12 @@ class Bookkeeper:
                 for shard_id in book.doubted:
                     book.graph.put_back(shard_id)
                 book.doubted.clear()
+                missing = book.graph.missing(shards)
+                is_doubtful = not missing <= book.missing
+                book.missing = missing
+                if is_doubtful:
+                    # To forget a position cannot be undone: a page that got lost would have all its shards read again.
+                    return replace(await self._keep(book, reader), doubted=True)
                 listed = book.graph.listed(shards)
                 self._note(book, listed.discovered, before)
                 book.lost += listed.lost

@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from esmd.streams.view import ShardView
 
 
+_DOUBT_SECONDS = 1.0
+"""Until a listing that is doubted is made again."""
+
+
 class _StreamReplacedError(Exception):
     """The stream has another identity than the one being read."""
 
@@ -134,8 +138,8 @@ class StreamRunner:
                 while not self._around.stop.is_set():
                     if self._list_again.is_set():
                         self._list_again.clear()
-                        await self._list(identity)
-                        list_at = self._loop.time() + self._around.settings.discovery_interval
+                        pause = await self._list(identity)
+                        list_at = self._loop.time() + pause
                     self._book.changed.clear()
                     await self._take(identity, tasks)
                     await self._until(list_at)
@@ -169,9 +173,10 @@ class StreamRunner:
 
     # --- shards
 
-    async def _list(self, identity: StreamIdentity) -> None:
-        """Show the book all shards. If that fails, say so and wait."""
+    async def _list(self, identity: StreamIdentity) -> float:
+        """Show the book all shards. If that fails, say so and wait. Returns the seconds until it is to be done again."""
         around = self._around
+        interval: float = around.settings.discovery_interval
         ticket = await self._book.ticket(identity)
         try:
             async with around.calls:
@@ -182,16 +187,19 @@ class StreamRunner:
                 shards = await around.api.list_shards()
         except SourceError as error:
             await self._failed(error)
-            return
+            return interval
         around.trouble.passed(self._loop.time())
         changes = await self._stored(identity, self._book.listed(identity, ticket, shards, before))
         if changes is None:
-            return
+            return interval
         self._say(changes)
+        if changes.doubted:
+            return min(interval, _DOUBT_SECONDS)
         if not self._said_enabled:
             self._said_enabled = True
             self._say_enabled(changes.shards)
         self.tried.set()
+        return interval
 
     async def _take(self, identity: StreamIdentity, tasks: Tasks) -> None:
         """Begin and end what the book says. If it cannot say now, it is asked again after a pause."""

@@ -11,6 +11,7 @@ import pytest
 
 from esmd.observe import stream_events as stream
 from esmd.state.memory import MemoryStateStore
+from esmd.testing.fake_streams import EngineStream
 from esmd.testing.stream_engine import StreamEngine
 
 from support.stream_lab import data_of, stream_mapping
@@ -92,6 +93,46 @@ async def test_no_child_starts_before_the_end_of_its_parents_is_stored():
         assert story[6][0] == "Started"
         assert lab.delivered[-1] == "last"
         assert not lab.task.done()
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_listing_that_has_lost_a_page_makes_nothing_come_again(restarted, monkeypatch):
+    async with stream_mapping(discovery_interval=5.0) as lab:
+        lab.put("a")
+        lab.engine.split("events", lab.engine.list_shards("events")[0].id)
+        await asyncio.sleep(30)
+        if restarted:
+            await lab.drain()
+        whole, short = EngineStream.list_shards, []
+
+        async def one_is_cut(api):
+            shards = await whole(api)
+            if short:
+                return shards
+            short.append(shards[1:])
+            return shards[1:]
+
+        monkeypatch.setattr(EngineStream, "list_shards", one_is_cut)
+        if restarted:
+            lab.start()
+        await asyncio.sleep(30)
+        lab.put("b")
+        await asyncio.sleep(30)
+        assert short
+        assert sorted(lab.delivered) == ["a", "b"]
+        assert lab.heard(stream.ShardLost) == []
+
+
+async def test_what_two_listings_lack_is_gone():
+    async with stream_mapping(discovery_interval=5.0, retention=60.0) as lab:
+        lab.put("a")
+        lab.engine.split("events", lab.engine.list_shards("events")[0].id)
+        await asyncio.sleep(30)
+        stored = await lab.store.load("events", lab.settings.stream_arn)
+        assert len(stored.shards) == 3
+        await asyncio.sleep(200)
+        stored = await lab.store.load("events", lab.settings.stream_arn)
+        assert len(stored.shards) == 2
 
 
 async def test_a_closed_shard_is_never_read_again_after_a_restart():
