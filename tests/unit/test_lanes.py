@@ -298,6 +298,65 @@ def test_resolving_what_was_never_read_is_refused():
     assert lanes.checkpoint is None
 
 
+@pytest.mark.parametrize("factor", [1, 2])
+def test_what_is_known_already_hides_nothing_that_comes_with_it(factor):
+    lanes = make(factor)
+    lanes.add(recs(1))
+    assert lanes.add(recs(1, 2, 2, 3)) == 2
+    assert lanes.outstanding == 3
+    assert lanes.last_read == "3"
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+@pytest.mark.parametrize(
+    ("numbers", "last"), [((10, 9), "10"), ((1, 2, 4, 3), "4"), ((1, 3, 2, 4), "4"), ((9, 8, 10), "10")]
+)
+def test_a_poll_out_of_order_has_come_as_far_as_its_highest_number(factor, numbers, last):
+    lanes = make(factor)
+    assert lanes.add(recs(*numbers)) == len(numbers)
+    assert lanes.last_read == last
+    assert ids(lanes.take(0 if factor == 1 else lane_of("k", factor), 0)) == list(numbers)
+
+
+def test_within_a_poll_out_of_order_the_checkpoint_never_goes_back():
+    lanes = make()
+    lanes.add(recs(1, 3, 2, 4))
+    lanes.take(0, 0)
+    for number, checkpoint in ((1, "1"), (3, "3"), (2, "3"), (4, "4")):
+        lanes.resolve([str(number)])
+        assert lanes.checkpoint == checkpoint
+
+
+def test_a_record_that_is_resolved_is_delivered_again_when_it_is_read_again():
+    lanes = make()
+    lanes.add(recs(1, 2))
+    lanes.take(0, 0)
+    lanes.resolve(["1"])
+    assert lanes.add(recs(1)) == 1
+    assert lanes.outstanding == 2
+
+
+def test_what_was_resolved_ahead_is_passed_as_soon_as_nothing_is_in_front_of_it():
+    lanes = make()
+    lanes.add(recs(1, 2, 3, 4, 5, 6))
+    lanes.take(0, 0)
+    lanes.resolve(["3"])
+    lanes.resolve(["5"])
+    assert lanes.checkpoint is None
+    lanes.resolve(["1", "2"])
+    assert lanes.checkpoint == "3"
+    lanes.resolve(["4"])
+    assert lanes.checkpoint == "5"
+
+
+def test_a_shard_of_which_nothing_is_resolved_stands_before_every_number():
+    lanes = make(2)
+    lanes.add([rec(0, ONE), rec(1, TWO)])
+    assert ids(lanes.take(1, 0)) == [1]
+    lanes.resolve(["1"])
+    assert lanes.snapshot() == {"factor": 2, "positions": ["-1", "1"]}
+
+
 def test_a_record_out_of_turn_is_delivered_and_takes_the_checkpoint_nowhere_back():
     lanes = make(checkpoint="5")
     assert lanes.add(recs(3)) == 1

@@ -320,6 +320,25 @@ def test_a_wait_ends_when_its_last_record_is_too_old():
     assert isinstance(policy.next(wait.until_monotonic, 60.001), Discard)
 
 
+def test_with_an_age_of_0_every_record_is_too_old():
+    command = BatchPolicy(records(1, 2), options(maximum_record_age=0)).next(0, 0)
+    assert isinstance(command, Discard)
+    assert (ids(command.records), command.condition) == ([1, 2], "RecordAgeExceeded")
+
+
+def test_both_halves_of_a_split_batch_know_its_failure():
+    policy = BatchPolicy(records(1, 2), options(bisect=True, maximum_record_age=60))
+    policy.next(0, 0)
+    (note,) = policy.invoked(ERROR, 0, 0)
+    assert isinstance(note, Bisected)
+    assert (ids(note.records), note.at, note.failure.error_type) == ([1, 2], "2", "ValueError")
+    for number in (1, 2):
+        command = policy.next(60, 60)
+        assert isinstance(command, Discard)
+        assert (ids(command.records), command.failure) == ([number], note.failure)
+        policy.discarded()
+
+
 def test_with_an_age_of_0_a_record_of_a_clock_that_is_ahead_waits_until_that_time():
     policy = BatchPolicy(records(1, arrived_at=30), options(maximum_record_age=0, retry_backoff_initial=50))
     policy.next(500, 10)
