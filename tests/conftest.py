@@ -43,7 +43,16 @@ FOREIGN_NAMES = {
 hypothesis.settings.register_profile("steady", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("explore", max_examples=1000, deadline=None, print_blob=True)
 # Few: `make mutants` runs them again for every mutant.
-hypothesis.settings.register_profile("brief", derandomize=True, deadline=None, max_examples=15)
+# Nor is the smallest example of any interest there, only that there is one.
+hypothesis.settings.register_profile(
+    "brief",
+    derandomize=True,
+    deadline=None,
+    max_examples=15,
+    database=None,
+    phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
+    suppress_health_check=(hypothesis.HealthCheck.too_slow,),
+)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import product
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,6 +57,21 @@ def test_after_an_idle_window_the_clock_starts_with_the_first_record():
     batcher.invocation_ended(100)
     batcher.add(records("a"), 107)
     assert batcher.due == 112
+
+
+def test_an_idle_window_is_over_when_it_has_run_out_to_the_moment():
+    batcher = Batcher(batch_size=10, window=5)
+    batcher.invocation_ended(100)
+    batcher.add(records("a"), 105)
+    assert batcher.due == 110
+
+
+def test_a_batch_that_its_window_closed_opens_the_next():
+    batcher = Batcher(batch_size=10, window=5)
+    batcher.add(records("a"), 100)
+    assert batcher.expire(106) is not None
+    batcher.add(records("b"), 107)
+    assert batcher.due == 111
 
 
 def test_on_a_busy_mapping_the_clock_starts_when_the_previous_invocation_ended():
@@ -113,6 +131,47 @@ def test_no_record_is_lost_doubled_or_reordered_and_no_limit_passed(polls, batch
     for batch in closed:
         assert 1 <= len(batch.records) <= batch_size
         assert len(join(batch.records)) <= 1000
+
+
+class Bounded(Record):
+    """A record of which more bytes are feared than it has."""
+
+    __slots__ = ()
+
+    @property
+    def most(self):
+        return self.size + int(self.handle)
+
+
+def closed_by_the_book(polls, *, batch_size, window, max_bytes):
+    """The batches of some polls, record by record, with the exact size of each."""
+    batches, gathered = [], []
+    for poll in polls:
+        for each in poll:
+            if gathered and len(join([*gathered, each])) > max_bytes:
+                batches.append(("bytes", gathered))
+                gathered = []
+            gathered = [*gathered, each]
+            if len(gathered) == batch_size:
+                batches.append(("size", gathered))
+                gathered = []
+        if gathered and not window:
+            batches.append(("poll", gathered))
+            gathered = []
+    return batches, gathered
+
+
+@pytest.mark.parametrize("feared", [0, 1, 2, 5])
+@pytest.mark.parametrize("window", [0, 60])
+@pytest.mark.parametrize("batch_size", [2, 3, 5, 9])
+def test_every_batch_is_as_full_as_the_limits_allow_to_the_byte(feared, window, batch_size):
+    for sizes, room, first in product(product((1, 3), repeat=5), range(1, 18, 2), (1, 2, 3, 5)):
+        arrivals = [Bounded(str(n), str(feared), None, 1, 0.0, 0.0, b"x" * size) for n, size in enumerate(sizes)]
+        polls = [arrivals[:first], arrivals[first:]]
+        batcher = Batcher(batch_size=batch_size, window=window, max_bytes=ENVELOPE_BYTES + room)
+        closed = [(batch.cut, [*batch.records]) for poll in polls for batch in batcher.add(poll, 0.0)]
+        expected = closed_by_the_book(polls, batch_size=batch_size, window=window, max_bytes=ENVELOPE_BYTES + room)
+        assert (closed, [*batcher.drain()]) == expected
 
 
 @given(

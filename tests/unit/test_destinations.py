@@ -18,6 +18,7 @@ from esmd.pollers.localstack import Connection, LocalStackClients
 QUEUE = "arn:aws:sqs:eu-west-1:000000000000:orders-failed"
 TOPIC = "arn:aws:sns:eu-west-1:000000000000:orders-failed"
 BUCKET = "arn:aws:s3:::orders-failed"
+KAFKA = "^Kafka destinations are not supported by this version, SQS, SNS and S3 are$"
 MESSAGE = FailureMessage(body='{"version":"1.0"}', s3_key="aws/lambda/id/shard/2026", s3_body='{"payload":"ä"}')
 
 
@@ -60,15 +61,18 @@ ROWS: dict[str, dict[str, DestinationArn | str]] = {
         f"{TOPIC}.fifo": "a FIFO topic cannot be an on-failure destination: Lambda takes standard topics only",
     },
     "`kafka://TOPIC`, an MSK cluster's ARN": {
-        "kafka://failures": "Kafka destinations are not supported by this version",
-        "arn:aws:kafka:us-east-1:000000000000:cluster/x/y": "Kafka destinations are not supported by this version",
+        "kafka://failures": KAFKA,
+        "arn:aws:kafka:us-east-1:000000000000:cluster/x/y": KAFKA,
     },
     "anything else": {
         "": "must be the ARN of a standard SQS queue, .* not ''",
         "orders-failed": "such as arn:aws:sqs:us-east-1:000000000000:failures .* not 'orders-failed'",
         "https://sqs.eu-west-1.amazonaws.com/000000000000/q": "not a queue URL",
+        "http://localhost:4566/000000000000/q": "not a queue URL",
         "arn:aws:lambda:eu-west-1:000000000000:function:f": "'lambda' is none of the three",
         f"{QUEUE}\n": "must be",
+        "x" * 60: "not 'x{60}'$",
+        "x" * 61: r"not 'x{57}\.\.\.'$",
         "x" * 500: r"not 'x{57}\.\.\.'$",
     },
 }

@@ -6,6 +6,7 @@ import base64
 import copy
 import gzip
 import json
+from types import MappingProxyType
 
 import pytest
 
@@ -318,3 +319,22 @@ def test_warnings_of_a_source(source, pattern, messages):
 def test_a_warning_of_a_source_names_the_place():
     (found,) = filter_warnings('{"attributes": {"a": ["x"]}}', source="sqs")
     assert (found.path, found.offset) == (("attributes", "a"), 21)
+
+
+def test_a_pattern_on_the_data_is_tried_after_one_that_is_not():
+    filters = compile_filters(['{"eventSource": ["other"]}', '{"body": {"a": [1]}}'], source="sqs")
+    assert filters.matches({"eventSource": "aws:sqs", "body": '{"a": 1}'})
+
+
+@pytest.mark.parametrize("source", ["sqs", "dynamodb", "kinesis"])
+def test_a_record_may_be_any_mapping(source):
+    filters = compile_filters(['{"eventSource": ["x"]}'], source=source)
+    assert filters.matches(MappingProxyType({"eventSource": "x"}))
+
+
+@pytest.mark.parametrize(
+    ("data", "passes"), [("eyJhIjoxfQ==", True), ("eyJh!IjoxfQ==", False), ("eyJhIjox fQ==", False)]
+)
+def test_data_that_is_no_clean_base64_is_no_json(data, passes):
+    filters = compile_filters(['{"data": {"a": [1]}}'], source="kinesis")
+    assert filters.matches({"kinesis": {"data": data}}) is passes

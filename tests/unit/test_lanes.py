@@ -154,6 +154,27 @@ def test_what_several_polls_brought_meanwhile_is_one_batch():
     assert ids(lanes.take(0, 0)) == [2, 3, 4]
 
 
+@pytest.mark.parametrize("joins", [None, lambda _: True], ids=["any", "asked"])
+def test_what_is_left_over_waits_for_the_next_batch(joins):
+    lanes = make(batch_size=3)
+    lanes.add(recs(1, 2))
+    lanes.add(recs(3, 4, 5))
+    assert ids(lanes.take(0, 0, joins=joins)) == [1, 2, 3]
+    lanes.add(recs(6))
+    lanes.resolve(["1", "2", "3"])
+    assert ids(lanes.take(0, 0, joins=joins)) == [4, 5, 6]
+
+
+def test_what_completes_a_batch_takes_nothing_more_into_the_next_window():
+    lanes = make(batch_size=3, window=10)
+    lanes.add(recs(1, 2))
+    assert lanes.take(0, 0) is None
+    lanes.add(recs(3, 4))
+    assert ids(lanes.take(0, 1)) == [1, 2, 3]
+    lanes.resolve(["1", "2", "3"])
+    assert lanes.due(0) == -math.inf
+
+
 def test_the_payload_limit_cuts_and_loses_nothing():
     lanes = make(max_bytes=1000)
     lanes.add([rec(number, size=400) for number in range(1, 6)])
@@ -199,6 +220,13 @@ def test_a_record_that_may_not_join_ends_the_batch_and_stays(window):
     assert lanes.outstanding == 2
 
 
+def test_records_that_may_all_join_wait_for_the_window():
+    lanes = make(window=5)
+    lanes.add(recs(1, 2))
+    assert lanes.take(0, 0, joins=lambda _: True) is None
+    assert ids(lanes.take(0, 5, joins=lambda _: True)) == [1, 2]
+
+
 def test_a_batch_cut_by_what_may_not_join_says_why():
     lanes = make(window=300)
     lanes.add(recs(1, 2))
@@ -214,6 +242,13 @@ def test_front_looks_at_what_was_gathered_before_what_waits():
     lanes.resolve(["1"])
     lanes.add(recs(4))
     assert lanes.take(0, 1) is None
+    assert lanes.front().id == "2"
+
+
+def test_front_looks_at_batches_that_were_closed_already():
+    lanes = make(max_bytes=1000)
+    lanes.add([rec(number, size=600) for number in (1, 2, 3)])
+    assert ids(lanes.take(0, 0)) == [1]
     assert lanes.front().id == "2"
 
 
@@ -261,6 +296,65 @@ def test_resolving_what_was_never_read_is_refused():
     with pytest.raises(KeyError):
         lanes.resolve(["2"])
     assert lanes.checkpoint is None
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_what_is_known_already_hides_nothing_that_comes_with_it(factor):
+    lanes = make(factor)
+    lanes.add(recs(1))
+    assert lanes.add(recs(1, 2, 2, 3)) == 2
+    assert lanes.outstanding == 3
+    assert lanes.last_read == "3"
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+@pytest.mark.parametrize(
+    ("numbers", "last"), [((10, 9), "10"), ((1, 2, 4, 3), "4"), ((1, 3, 2, 4), "4"), ((9, 8, 10), "10")]
+)
+def test_a_poll_out_of_order_has_come_as_far_as_its_highest_number(factor, numbers, last):
+    lanes = make(factor)
+    assert lanes.add(recs(*numbers)) == len(numbers)
+    assert lanes.last_read == last
+    assert ids(lanes.take(0 if factor == 1 else lane_of("k", factor), 0)) == list(numbers)
+
+
+def test_within_a_poll_out_of_order_the_checkpoint_never_goes_back():
+    lanes = make()
+    lanes.add(recs(1, 3, 2, 4))
+    lanes.take(0, 0)
+    for number, checkpoint in ((1, "1"), (3, "3"), (2, "3"), (4, "4")):
+        lanes.resolve([str(number)])
+        assert lanes.checkpoint == checkpoint
+
+
+def test_a_record_that_is_resolved_is_delivered_again_when_it_is_read_again():
+    lanes = make()
+    lanes.add(recs(1, 2))
+    lanes.take(0, 0)
+    lanes.resolve(["1"])
+    assert lanes.add(recs(1)) == 1
+    assert lanes.outstanding == 2
+
+
+def test_what_was_resolved_ahead_is_passed_as_soon_as_nothing_is_in_front_of_it():
+    lanes = make()
+    lanes.add(recs(1, 2, 3, 4, 5, 6))
+    lanes.take(0, 0)
+    lanes.resolve(["3"])
+    lanes.resolve(["5"])
+    assert lanes.checkpoint is None
+    lanes.resolve(["1", "2"])
+    assert lanes.checkpoint == "3"
+    lanes.resolve(["4"])
+    assert lanes.checkpoint == "5"
+
+
+def test_a_shard_of_which_nothing_is_resolved_stands_before_every_number():
+    lanes = make(2)
+    lanes.add([rec(0, ONE), rec(1, TWO)])
+    assert ids(lanes.take(1, 0)) == [1]
+    lanes.resolve(["1"])
+    assert lanes.snapshot() == {"factor": 2, "positions": ["-1", "1"]}
 
 
 def test_a_record_out_of_turn_is_delivered_and_takes_the_checkpoint_nowhere_back():
@@ -346,6 +440,14 @@ def test_the_batch_that_was_under_way_is_formed_again_and_only_it():
     lanes.resolve(["1", "2", "3"])
     assert lanes.take(0, 1) is None
     assert ids(lanes.take(0, 301)) == [4]
+
+
+def test_the_batch_that_was_under_way_waits_for_nothing_behind_it():
+    lanes = make(window=300)
+    lanes.end_first_batch_at(0, "3")
+    lanes.add(recs(1, 2, 3))
+    assert lanes.due(0) == -math.inf
+    assert ids(lanes.take(0, 0)) == [1, 2, 3]
 
 
 def test_the_batch_that_was_under_way_may_have_lost_its_end():

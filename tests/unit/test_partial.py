@@ -25,6 +25,9 @@ def failing(*identifiers: object) -> bytes:
         pytest.param(b"null", id="null"),
         pytest.param(b'""', id="empty string"),
         pytest.param(b"[]", id="empty list"),
+        pytest.param(b" null\n", id="null with blanks"),
+        pytest.param(b' ""\n', id="empty string with blanks"),
+        pytest.param(b"[ ]", id="empty list with blanks"),
         pytest.param(b"{}", id="empty object"),
         pytest.param(b'{"statusCode":200}', id="object without the key"),
         pytest.param(b'{"batchItemFailures":[]}', id="empty failures"),
@@ -91,6 +94,11 @@ def test_answers_that_fail_the_whole_batch(payload, reason):
     answer = read_answer(payload, IDS)
     assert isinstance(answer, Invalid)
     assert reason in answer.reason
+
+
+def test_of_a_long_identifier_a_hundred_characters_are_told():
+    answer = read_answer(failing("x" * 1000), IDS)
+    assert answer == Invalid(f"batchItemFailures[0].itemIdentifier {'x' * 100!r} is not in the batch")
 
 
 @given(st.binary() | st.text().map(str.encode))

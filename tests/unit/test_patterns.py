@@ -184,12 +184,17 @@ def test_lists_of_objects_and_dotted_keys(pattern, event, expected):
         ('{"$or": [{"a": [1]}, {}]}', "{}", "invalid-pattern"),
         ('{"$or": [{"a": [1]}, 5]}', "{}", "invalid-pattern"),
         ('{"$or": [{"a": [1]}, {"x": {"prefix": ["a"]}}]}', "{}", "invalid-pattern"),
+        # An empty key is a key, no way past the others.
+        ('{"a": ["x"]}', '{"": {"a": "x"}}', "no-match"),
         # Outside of $or an operator's name is a name like any other.
         ('{"prefix": ["a"]}', '{"prefix": "a"}', "match"),
     ],
 )
 def test_or(pattern, event, expected):
     assert verdict(pattern, event) == expected
+
+
+KNOWN = "prefix, suffix, equals-ignore-case, wildcard, cidr, exists, numeric, anything-but"
 
 
 def nested_ors(count: int) -> str:
@@ -205,53 +210,296 @@ def test_or_lists_may_combine_to_a_thousand_ways_only():
 @pytest.mark.parametrize(
     ("pattern", "path", "offset", "message"),
     [
-        ("", (), 0, "the pattern is empty"),
-        ("[]", (), 0, "a pattern is a JSON object"),
-        ("{}", (), 0, "an empty object matches nothing"),
-        ('{"a": ["x"]} {', (), 13, "the pattern goes on after its end"),
-        ('{"a": ["x"]', (), 11, "a bracket is not closed"),
-        ("{'a': [1]}", (), 1, "straight double quotes"),
-        ('{"a" ["x"]}', ("a",), 5, '":" after the key'),
-        ('{"a": ["x",]}', ("a", 1), 11, "a comma before a closing bracket"),
-        ('{"a": ["x"],}', (), 12, "a comma before a closing bracket"),
-        ('{"a": [1 2]}', ("a",), 9, '"," or "]"'),
-        ('{"a": [True]}', ("a", 0), 7, "small letters"),
-        ('{"a": [NaN]}', ("a", 0), 7, "NaN is not JSON"),
-        ('{"a": [// no\n1]}', ("a", 0), 7, "JSON has no comments"),
-        ('{"a": ["open]}', ("a", 0), 7, "unterminated string"),
-        ('\ufeff{"a": [1]}', (), 0, "byte order mark"),
-        ('{"a": [+1]}', ("a", 0), 7, "found '+'"),
-        ('{"a": {"b": "x"}}', ("a", "b"), 12, "write [ ] around it"),
-        ('{"a": {"b": []}}', ("a", "b"), 12, "an empty list matches nothing"),
-        ('{"a": ["x", ["y"]]}', ("a", 1), 12, "a list inside the list"),
-        ('{"a": [{}]}', ("a", 0), 7, "one operator to an object"),
-        ('{"a": [{"prefix": "x", "suffix": "y"}]}', ("a", 0), 7, "one operator to an object"),
-        ('{"a": [{"Prefix": "x"}]}', ("a", 0), 7, 'write "prefix", in small letters'),
-        ('{"a": [{"contains": "x"}]}', ("a", 0), 7, "known are prefix, suffix"),
-        ('{"a": [{"prefix": 1}]}', ("a", 0, "prefix"), 18, '"prefix" takes a string'),
-        ('{"a": [{"prefix": {"suffix": "x"}}]}', ("a", 0, "prefix"), 18, "takes a string or"),
-        ('{"a": [{"exists": "true"}]}', ("a", 0, "exists"), 18, "without quotes"),
-        ('{"a": [{"cidr": "10.0.0.0/33"}]}', ("a", 0, "cidr"), 16, "not a block of"),
-        ('{"a": [{"cidr": "10.0.0.1/32"}]}', ("a", 0, "cidr"), 16, "a single address"),
-        ('{"a": [{"numeric": ["<>", 5]}]}', ("a", 0, "numeric", 0), 20, "compares by ="),
-        ('{"a": [{"numeric": ["<", "5"]}]}', ("a", 0, "numeric", 1), 25, "without quotes"),
-        ('{"a": [{"numeric": ["<", true]}]}', ("a", 0, "numeric", 1), 25, "with a number"),
-        ('{"a": [{"numeric": ["<", 5, ">", 1]}]}', ("a", 0, "numeric"), 19, "a lower bound, then an upper one"),
-        ('{"a": [{"numeric": [">=", 5, "<=", 5]}]}', ("a", 0, "numeric"), 19, "the range is empty"),
-        ('{"a": [{"anything-but": ["x", 1]}]}', ("a", 0, "anything-but"), 24, "not both kinds"),
-        ('{"a": [{"anything-but": {"cidr": "x"}}]}', ("a", 0, "anything-but", "cidr"), 33, "combines with prefix"),
-        (r'{"a": [{"wildcard": "a\\b"}]}', ("a", 0, "wildcard"), 20, "a backslash stands only before"),
-        ('{"$or": [{"a": [1]}]}', ("$or",), 8, "two or more objects"),
-        ('{"$or": [{"a": [1]}, [1]]}', ("$or", 1), 21, "only objects"),
-        ('{"$or": [{"a": [1]}, {"cidr": ["x"]}]}', ("$or", 1, "cidr"), 30, "cannot be the name of a field"),
+        ("", (), 0, "expected a JSON value: the pattern is empty"),
+        ("[]", (), 0, 'a pattern is a JSON object of fields, as in {"body": {"kind": ["order"]}}'),
+        ("{}", (), 0, "an empty object matches nothing: name a field in it"),
+        (
+            '{"a": ["x"]} {',
+            (),
+            13,
+            "the pattern goes on after its end: a pattern is one JSON object; check the brackets before this place",
+        ),
+        ('{"a": ["x"]', (), 11, 'expected "," or "}": the text ends here: a bracket is not closed'),
+        ("{'a': [1]}", (), 1, "expected a key in double quotes: JSON takes straight double quotes"),
+        ('{"a" ["x"]}', ("a",), 5, "expected \":\" after the key: found '['"),
+        ('{"a": ["x",]}', ("a", 1), 11, "expected a JSON value: a comma before a closing bracket, or a value left out"),
+        (
+            '{"a": ["x"],}',
+            (),
+            12,
+            "expected a key in double quotes: a comma before a closing bracket, or a value left out",
+        ),
+        ('{"a": [1 2]}', ("a",), 9, 'expected "," or "]": found \'2\''),
+        (
+            '{"a": [True]}',
+            ("a", 0),
+            7,
+            "expected a JSON value: text goes in double quotes; true, false and null are written in small letters",
+        ),
+        ('{"a": [NaN]}', ("a", 0), 7, "NaN is not JSON: use a number"),
+        ('{"a": [// no\n1]}', ("a", 0), 7, "expected a JSON value: JSON has no comments"),
+        ('{"a": ["open]}', ("a", 0), 7, "the text is not valid JSON: unterminated string starting at"),
+        ('\ufeff{"a": [1]}', (), 0, "expected a JSON value: the text starts with a byte order mark"),
+        ('{"a": [+1]}', ("a", 0), 7, "expected a JSON value: found '+'"),
+        ('{"a": {"b": "x"}}', ("a", "b"), 12, 'the value of "b" is not in a list: write [ ] around it'),
+        (
+            '{"a": {"b": []}}',
+            ("a", "b"),
+            12,
+            "an empty list matches nothing: list the wanted values, or [null] for null",
+        ),
+        ('{"a": ["x", ["y"]]}', ("a", 1), 12, "a list inside the list of values: write the values side by side"),
+        (
+            '{"a": [{}]}',
+            ("a", 0),
+            7,
+            "one operator to an object: write several side by side in the list, each in its own { }",
+        ),
+        (
+            '{"a": [{"prefix": "x", "suffix": "y"}]}',
+            ("a", 0),
+            7,
+            "one operator to an object: write several side by side in the list, each in its own { }",
+        ),
+        ('{"a": [{"Prefix": "x"}]}', ("a", 0), 7, '"Prefix" is not an operator: write "prefix", in small letters'),
+        (
+            '{"a": [{"contains": "x"}]}',
+            ("a", 0),
+            7,
+            f'"contains" is not an operator: known are {KNOWN}',
+        ),
+        ('{"a": [{"prefix": 1}]}', ("a", 0, "prefix"), 18, '"prefix" takes a string, as in {"prefix": "x"}'),
+        (
+            '{"a": [{"prefix": {"suffix": "x"}}]}',
+            ("a", 0, "prefix"),
+            18,
+            '"prefix" takes a string or {"equals-ignore-case": "..."}',
+        ),
+        ('{"a": [{"exists": "true"}]}', ("a", 0, "exists"), 18, '"exists" takes true or false, without quotes'),
+        (
+            '{"a": [{"cidr": "10.0.0.0/33"}]}',
+            ("a", 0, "cidr"),
+            16,
+            '"10.0.0.0/33" is not a block of IPv4 or IPv6 addresses, as in {"cidr": "10.0.0.0/24"}',
+        ),
+        (
+            '{"a": [{"cidr": "10.0.0.1/32"}]}',
+            ("a", 0, "cidr"),
+            16,
+            '"10.0.0.1/32" is a single address: write the address itself as a value',
+        ),
+        (
+            '{"a": [{"numeric": ["<>", 5]}]}',
+            ("a", 0, "numeric", 0),
+            20,
+            '"numeric" compares by =, <, <=, >, >=, as in {"numeric": [">", 0, "<=", 10]}',
+        ),
+        (
+            '{"a": [{"numeric": ["<", "5"]}]}',
+            ("a", 0, "numeric", 1),
+            25,
+            '"numeric" compares with a number, without quotes',
+        ),
+        (
+            '{"a": [{"numeric": ["<", true]}]}',
+            ("a", 0, "numeric", 1),
+            25,
+            '"numeric" compares with a number, without quotes',
+        ),
+        (
+            '{"a": [{"numeric": ["<", 5, ">", 1]}]}',
+            ("a", 0, "numeric"),
+            19,
+            'a range is a lower bound, then an upper one, as in {"numeric": [">", 0, "<=", 10]}',
+        ),
+        (
+            '{"a": [{"numeric": [">=", 5, "<=", 5]}]}',
+            ("a", 0, "numeric"),
+            19,
+            "the range is empty: its lower bound must be below its upper one",
+        ),
+        (
+            '{"a": [{"anything-but": ["x", 1]}]}',
+            ("a", 0, "anything-but"),
+            24,
+            '"anything-but" takes strings, or numbers, one or a list; not both kinds, and not true, false or null',
+        ),
+        (
+            '{"a": [{"anything-but": {"cidr": "x"}}]}',
+            ("a", 0, "anything-but", "cidr"),
+            33,
+            '"anything-but" combines with prefix, suffix, equals-ignore-case, wildcard; not with "cidr"',
+        ),
+        (
+            r'{"a": [{"wildcard": "a\\b"}]}',
+            ("a", 0, "wildcard"),
+            20,
+            "in a wildcard a backslash stands only before a star or a backslash: \\* or \\\\",
+        ),
+        ('{"$or": [{"a": [1]}]}', ("$or",), 8, '"$or" takes a list of two or more objects'),
+        (
+            '{"$or": [{"a": [1]}, [1]]}',
+            ("$or", 1),
+            21,
+            'only objects can stand in "$or": write the field and its list of values in { }',
+        ),
+        (
+            '{"$or": [{"a": [1]}, {"cidr": ["x"]}]}',
+            ("$or", 1, "cidr"),
+            30,
+            '"cidr" cannot be the name of a field inside "$or"; operators belong into the list of a field',
+        ),
+        (" ", (), 1, "expected a JSON value: the pattern is empty"),
+        (
+            "{a: [1]}",
+            (),
+            1,
+            "expected a key in double quotes: text goes in double quotes; true, false and null are written in small letters",
+        ),
+        ('{"a": [1] "b": [2]}', (), 10, 'expected "," or "}": found \'"\''),
+        ('{"a": [1]]', (), 9, 'expected "," or "}": a comma before a closing bracket, or a value left out'),
+        ('{"a": [\u201cx\u201d]}', ("a", 0), 7, "expected a JSON value: JSON takes straight double quotes"),
+        ('{"a" \u2019x\u2019}', ("a",), 5, 'expected ":" after the key: JSON takes straight double quotes'),
+        ("{,}", (), 1, "expected a key in double quotes: found ','"),
+        ('{"a": [,]}', ("a", 0), 7, "expected a JSON value: found ','"),
+        (
+            '{"a": [x]}',
+            ("a", 0),
+            7,
+            "expected a JSON value: text goes in double quotes; true, false and null are written in small letters",
+        ),
+        ('{"a: [1]}', (), 1, "the text is not valid JSON: unterminated string starting at"),
+        ('{"a": {}}', ("a",), 6, "an empty object matches nothing: name a field in it"),
+        ('{"$or": [{"a": [1]}, {}]}', ("$or", 1), 21, "an empty object matches nothing: name a field in it"),
+        (
+            '{"a": [{"prefix": {}}]}',
+            ("a", 0, "prefix"),
+            18,
+            "one operator to an object: write several side by side in the list, each in its own { }",
+        ),
+        (
+            '{"a": [{"prefix": {"equals-ignore-case": 1}}]}',
+            ("a", 0, "prefix", "equals-ignore-case"),
+            41,
+            '"equals-ignore-case" takes a string, as in {"prefix": {"equals-ignore-case": "x"}}',
+        ),
+        ('{"a": [{"suffix": true}]}', ("a", 0, "suffix"), 18, '"suffix" takes a string, as in {"suffix": "x"}'),
+        (
+            '{"a": [{"equals-ignore-case": 1}]}',
+            ("a", 0, "equals-ignore-case"),
+            30,
+            '"equals-ignore-case" takes a string, as in {"equals-ignore-case": "x"}',
+        ),
+        ('{"a": [{"wildcard": 1}]}', ("a", 0, "wildcard"), 20, '"wildcard" takes a string, as in {"wildcard": "a*b"}'),
+        (
+            '{"a": [{"wildcard": "**"}]}',
+            ("a", 0, "wildcard"),
+            20,
+            '"**" is not a wildcard: one star already spans anything',
+        ),
+        (
+            '{"a": [{"wildcard": "a\\\\"}]}',
+            ("a", 0, "wildcard"),
+            20,
+            "in a wildcard a backslash stands only before a star or a backslash: \\* or \\\\",
+        ),
+        ('{"a": [{"cidr": 1}]}', ("a", 0, "cidr"), 16, '"cidr" takes a string, as in {"cidr": "10.0.0.0/24"}'),
+        (
+            '{"a": [{"cidr": "10.0.0.0/x"}]}',
+            ("a", 0, "cidr"),
+            16,
+            '"10.0.0.0/x" is not a block of IPv4 or IPv6 addresses, as in {"cidr": "10.0.0.0/24"}',
+        ),
+        (
+            '{"a": [{"numeric": 5}]}',
+            ("a", 0, "numeric"),
+            19,
+            '"numeric" takes a list of one comparison or a range, as in {"numeric": [">", 0, "<=", 10]}',
+        ),
+        (
+            '{"a": [{"numeric": ["<", 5, "<", 7]}]}',
+            ("a", 0, "numeric"),
+            19,
+            'a range is a lower bound, then an upper one, as in {"numeric": [">", 0, "<=", 10]}',
+        ),
+        (
+            '{"a": [{"numeric": [">", 5, ">", 7]}]}',
+            ("a", 0, "numeric"),
+            19,
+            'a range is a lower bound, then an upper one, as in {"numeric": [">", 0, "<=", 10]}',
+        ),
+        (
+            '{"a": [{"anything-but": {}}]}',
+            ("a", 0, "anything-but"),
+            24,
+            "one operator to an object: write several side by side in the list, each in its own { }",
+        ),
+        (
+            '{"a": [{"anything-but": {"prefix": 1}}]}',
+            ("a", 0, "anything-but", "prefix"),
+            35,
+            '"prefix" takes a string, as in {"anything-but": {"prefix": "x"}} or a list of strings',
+        ),
+        (
+            '{"a": [{"anything-but": {"prefix": ""}}]}',
+            ("a", 0, "anything-but", "prefix"),
+            35,
+            'an empty "prefix" under "anything-but" would exclude every string',
+        ),
+        (
+            '{"a": [{"anything-but": {"suffix": []}}]}',
+            ("a", 0, "anything-but", "suffix"),
+            35,
+            "an empty list excludes nothing: name at least one text",
+        ),
+        (
+            '{"a": [{"anything-but": {"wildcard": "**"}}]}',
+            ("a", 0, "anything-but", "wildcard"),
+            37,
+            '"**" is not a wildcard: one star already spans anything',
+        ),
+        (
+            '{"a": [{"anything-but": {"wildcard": 1}}]}',
+            ("a", 0, "anything-but", "wildcard"),
+            37,
+            '"wildcard" takes a string, as in {"wildcard": "a*b"}',
+        ),
     ],
 )
 def test_an_invalid_pattern_says_what_and_where(pattern, path, offset, message):
     with pytest.raises(InvalidPattern) as caught:
         compile_pattern(pattern)
     assert (caught.value.path, caught.value.offset) == (path, offset)
-    assert message in caught.value.message
+    assert caught.value.message == message
     assert caught.value.aws_message == "Invalid filter pattern definition."
+
+
+def test_what_is_wrong_with_a_whole_pattern_has_its_place_too():
+    with pytest.raises(InvalidPattern) as deep:
+        compile_pattern('{"a":' + "[" * 150)
+    assert (deep.value.path, deep.value.offset) == (("a", *[0] * (MAX_PATTERN_DEPTH - 1)), 5 + MAX_PATTERN_DEPTH - 1)
+    with pytest.raises(InvalidPattern) as long:
+        compile_pattern(json.dumps({"." * 4000: [1]}))
+    assert (long.value.path, long.value.offset) == (("." * 4000,), 4005)
+    with pytest.raises(InvalidPattern) as wide:
+        compile_pattern(nested_ors(60))
+    assert (wide.value.path, wide.value.offset) == (
+        ("f9", "$or"),
+        nested_ors(60).index("[{", nested_ors(60).index("f9")),
+    )
+
+
+def test_exactly_a_thousand_ways_are_allowed():
+    thousand = [{"a": [n]} for n in range(MAX_BRANCHES)]
+    assert len(compile_pattern(json.dumps({"$or": thousand})).branches) == MAX_BRANCHES
+
+
+def test_a_pattern_keeps_its_text():
+    assert compile_pattern('{"a": [1]}').text == '{"a": [1]}'
+
+
+def test_an_event_may_be_any_mapping():
+    assert compile_pattern('{"a": [1]}').matches(MappingProxyType({"a": 1}))
 
 
 @pytest.mark.parametrize("text", ['{"a":' * 5000, "[" * 100_000, '{"a": [' + '{"anything-but": ' * 5000])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -172,6 +173,12 @@ def test_cidr_takes_a_block_written_in_full(block):
         ("a*b*c", "a-b-b-c-c", True),
         ("a*b*c", "acb", False),
         ("*aab*", "aaab", True),
+        ("*a*a*", "xa", False),
+        ("*ab*ba*", "aba", False),
+        ("*x*a*b", "--x--ab", True),
+        ("*abc*de*f", "abcdef", True),
+        ("*abc*de*f", "--abcdf", False),
+        ("*abc*c*", "--abc--", False),
         (r"\**", "*x", True),
         (r"\**", "x", False),
         (r"a\\*", "a\\b", True),
@@ -189,6 +196,28 @@ def test_wildcard(wildcard, value, accepted):
 def test_a_wildcard_needs_no_more_time_than_the_text_is_long():
     # Engines that try every way would be busy for hours.
     assert compile_wildcard("*a*a*a*a*b")("a" * 100_000) is False
+
+
+@pytest.mark.parametrize(
+    ("wildcard", "message"),
+    [
+        ("a**", '"**" is not a wildcard: one star already spans anything'),
+        ("a\\", r"in a wildcard a backslash stands only before a star or a backslash: \* or \\"),
+        ("a\\b", r"in a wildcard a backslash stands only before a star or a backslash: \* or \\"),
+    ],
+)
+def test_a_wildcard_that_is_none_says_why(wildcard, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        compile_wildcard(wildcard)
+
+
+@pytest.mark.parametrize(
+    ("numeric", "accepted"),
+    [(["=", 5], {5}), (["<", 5], {4}), (["<=", 5], {4, 5}), ([">", 5], {6}), ([">=", 5], {5, 6})],
+)
+def test_every_comparison_of_numbers(numeric, accepted):
+    pattern = compile_pattern(json.dumps({"x": [{"numeric": numeric}]}))
+    assert {value for value in (4, 5, 6) if pattern.matches({"x": value})} == accepted
 
 
 def test_a_wildcard_has_five_stars_at_most_escaped_ones_not_counted():

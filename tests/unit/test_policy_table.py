@@ -9,9 +9,10 @@ import pytest
 from esmd.mappings import policy as policy_module
 from esmd.mappings import verdicts as verdicts_module
 from esmd.mappings.commands import Bisected, Discard, Finished, Invoke, Processed, Retrying, Wait
-from esmd.mappings.outcomes import Rejected, Success, Throttled, Unreachable
+from esmd.mappings.outcomes import FunctionError, Rejected, Success, Throttled, Unreachable
 from esmd.mappings.policy import BatchPolicy
-from esmd.mappings.verdicts import Response, judge
+from esmd.mappings.settlement import INVALID_ANSWER
+from esmd.mappings.verdicts import REPORTED, Response, judge
 
 from support.policy_lab import ERROR, OK, ids, naming, options, record, records, table
 
@@ -68,6 +69,38 @@ def test_verdict(row, reporting):
     else:
         function_error = {"`null`": None, '`"Unhandled"`': "Unhandled"}[row["`functionError`"]]
         assert response == Response(int(row["`statusCode`"]), "$LATEST", function_error)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "kind", "error_type", "message"),
+    [
+        (ERROR, "function_error", "ValueError", "boom"),
+        (Rejected("RequestTooLargeException", "7 MB"), "rejected", "RequestTooLargeException", "7 MB"),
+        (Throttled("full"), "throttled", "Throttled", "full"),
+        (Unreachable("reset"), "unreachable", "Unreachable", "reset"),
+        (Success(b"{"), "invalid_answer", INVALID_ANSWER, "the answer is not JSON"),
+        (naming("4", "3"), "reported", REPORTED, "the handler named 2 of 5 records, the first is 3"),
+    ],
+)
+def test_a_verdict_tells_what_went_wrong(outcome, kind, error_type, message):
+    failure = judge(records(*range(1, MANY + 1)), outcome, report_batch_item_failures=True).failure
+    assert failure is not None
+    assert (failure.kind, failure.error_type) == (kind, error_type)
+    assert failure.error_message.startswith(message)
+
+
+def test_a_verdict_tells_why_an_answer_was_refused():
+    failure = judge(records(1), OK, report_batch_item_failures=True, refused_answer="no state").failure
+    assert failure is not None
+    assert (failure.kind, failure.error_type, failure.error_message) == ("invalid_answer", INVALID_ANSWER, "no state")
+
+
+@pytest.mark.parametrize("answer", [Success(b"{", "7"), Success(b"null", "7"), FunctionError("init", "E", "", (), "7")])
+def test_a_verdict_tells_the_version_that_ran(answer):
+    failure = judge(records(1), answer, report_batch_item_failures=True, refused_answer="no state").failure
+    assert failure is not None
+    assert failure.response is not None
+    assert failure.response.executed_version == "7"
 
 
 def test_the_verdict_table_knows_every_outcome_and_answer():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import math
+import re
 
 import pytest
 
@@ -12,6 +14,7 @@ from esmd.mappings import window_replies
 from esmd.mappings import windows as windows_module
 from esmd.mappings.events import MAX_EVENT_BYTES
 from esmd.mappings.outcomes import FunctionError, Rejected, Success, Throttled, Unreachable
+from esmd.mappings.records import Record
 from esmd.mappings.stream_events import stream_event
 from esmd.mappings.window_replies import FIELD_BYTES, MAX_STATE_BYTES, WindowReply, read_reply
 from esmd.mappings.windows import MAX_RECORDS_BYTES, QUIET_SECONDS, Windows
@@ -240,7 +243,24 @@ def test_a_final_invoke_stands_for_the_records_of_its_window():
     windows.resolved([rec(2, 66), rec(9, 66)], state=b"{}")
     final = windows.due(130.5, next_record=rec(11, 125))
     assert (final.first, final.last, final.records) == ("1", "10", 4)
-    assert (final.stand_in.id, final.stand_in.arrived_at, final.stand_in.event) == ("10", 130.5, b"")
+    assert final.stand_in == Record("10", "", None, 1, 130.5, math.inf, b"")
+
+
+def test_the_first_record_of_a_window_is_the_lowest_number_not_the_first_text():
+    windows = untouched()
+    windows.resolved([rec(9, 65), rec(10, 66)], state=b"{}")
+    final = windows.due(130, next_record=rec(11, 125))
+    assert (final.first, final.last) == ("9", "10")
+
+
+def test_a_shard_goes_on_unless_it_is_said_to_have_ended():
+    assert opened().due(70) is None
+
+
+@pytest.mark.parametrize("ask", [Windows.fields, lambda windows: windows.resolved([rec(1, 65)], state=None)])
+def test_without_an_open_window_there_is_nothing_to_tell(ask):
+    with pytest.raises(RuntimeError, match=r"^no window is open$"):
+        ask(make())
 
 
 def test_a_failing_final_invoke_stays_the_same_whatever_comes():
@@ -298,12 +318,18 @@ def test_a_snapshot_survives_json_and_goes_on_alike(name):
     ],
 )
 def test_a_damaged_snapshot_is_refused(snapshot):
-    with pytest.raises(ValueError, match="not the snapshot"):
+    with pytest.raises(ValueError, match=re.escape(f"not the snapshot of a tumbling window: {str(snapshot)[:200]}")):
         make(snapshot=snapshot)
+
+
+def test_of_a_long_damaged_snapshot_the_beginning_is_told():
+    with pytest.raises(ValueError, match=r"^not the snapshot of a tumbling window: \{'newest': 'x{188}$"):
+        make(snapshot={"newest": "x" * 1000})
 
 
 # --- answers: the table of esmd.mappings.window_replies
 
+NO_STATE = "the answer has no state"
 REPLIES = [
     (
         "success",
@@ -327,19 +353,19 @@ REPLIES = [
     (
         "success",
         "object without `state`, or with null",
-        [(b"{}", "no state"), (b'{"state":null}', "no state"), (b'{"batchItemFailures":[]}', "no state")],
+        [(b"{}", NO_STATE), (b'{"state":null}', NO_STATE), (b'{"batchItemFailures":[]}', NO_STATE)],
     ),
     (
         "success",
         "any other JSON, invalid JSON, empty",
         [
-            (b"null", "not an object"),
-            (b'["state"]', "not an object"),
+            (b"null", "the answer is not an object"),
+            (b'["state"]', "the answer is not an object"),
             (b"", "not JSON"),
             (b"{", "not JSON"),
             (b'{"state":NaN}', "not JSON (NaN is not a JSON value)"),
             (b'{"state":"\xff"}', "utf-8"),
-            (b'{"state":' + b"[" * 100_000, "nested too deeply"),
+            (b'{"state":' + b"[" * 100_000, "the answer is nested too deeply"),
         ],
     ),
     (
@@ -353,6 +379,11 @@ REPLIES = [
         ],
     ),
 ]
+
+
+def test_the_largest_state_that_fits_an_event_is_kept():
+    state = b'"' + b"x" * (MAX_EVENT_BYTES - FIELD_BYTES - 2) + b'"'
+    assert read_reply(Success(b'{"state":' + state + b"}")) == WindowReply(state)
 
 
 @pytest.mark.parametrize(
@@ -369,7 +400,10 @@ def test_what_an_answer_means(row, answer, expected):
     reply = read_reply(Success(answer) if outcome == "success" else answer)
     if refused == "yes":
         assert reply.state is None
-        assert expected in reply.refused
+        if expected.startswith("the answer"):
+            assert reply.refused == expected
+        else:
+            assert expected in reply.refused
     elif kept == "none":
         assert reply == WindowReply()
     else:
