@@ -24,7 +24,7 @@ from mutmut.utils.file_utils import copy_also_copy_files, copy_src_dir, walk_mut
 
 # Those that are about mappings/. Without the properties of patterns, which take minutes.
 UNIT = (
-    "backoff batching destinations events exact_json failures filters filters_docs lanes partial patterns patterns_values policy "
+    "backoff batching destinations events exact_json failures filters filters_docs lanes messages partial patterns patterns_values policy "
     "policy_resume policy_table scaling scaling_steps settlement stream_events windows"
 )
 PROPERTIES = "event lanes outstanding policy stream_event windows"
