@@ -24,8 +24,8 @@ from mutmut.utils.file_utils import copy_also_copy_files, copy_src_dir, walk_mut
 
 # Those that are about mappings/. Without the properties of patterns, which take minutes.
 UNIT = (
-    "backoff batching destinations events exact_json failures filters filters_docs lanes partial patterns patterns_values policy "
-    "policy_resume policy_table scaling scaling_steps settlement stream_events windows"
+    "backoff batching destinations events failures filters filters_docs lanes messages partial patterns patterns_values "
+    "policy policy_resume policy_table scaling scaling_steps settlement stream_events windows"
 )
 PROPERTIES = "event lanes outstanding policy stream_event windows"
 TESTS = [f"tests/unit/test_{name}.py" for name in UNIT.split()]

@@ -63,6 +63,7 @@ EVERY_ATTRIBUTE = {
 @example(message=USUAL | {"Attributes": {"SentTimestamp": 5, "SenderId": "x"}}, windowed=False, region="us-east-1")
 @example(message=USUAL | {"Attributes": {"SentTimestamp": "5", "SomethingNew": "x"}}, windowed=True, region="us-east-1")
 @example(message=USUAL | {"MD5OfMessageAttributes": "abc"}, windowed=True, region="us-east-1")
+@example(message=USUAL | {"MessageAttributes": {"a": {"StringValue": "x"}}}, windowed=True, region="us-east-1")
 @example(message=USUAL | {"MessageId": 'quo"te\\\n'}, windowed=False, region="us-east-1")
 def test_the_quick_text_of_a_message_is_its_text(message, windowed, region):
     more = {"queue_arn": "arn:aws:sqs:us-east-1:000000000000:orders", "region": region, "windowed": windowed}

@@ -124,3 +124,12 @@ def test_the_event_is_its_records_joined_and_its_size_is_known_before():
     event = join(parts)
     assert [r["messageId"] for r in json.loads(event)["Records"]] == ["a", "b", "c"]
     assert len(event) == ENVELOPE_BYTES + sum(part.size for part in parts) + 2
+
+
+def test_what_utf8_cannot_hold_is_escaped_and_compact_all_the_same():
+    assert encode({"a": "\ud800", "b": 1}) == b'{"a":"\\ud800","b":1}'
+
+
+def test_a_message_attribute_without_a_type_is_a_string():
+    message = MESSAGE | {"MessageAttributes": {"a": {"StringValue": "x"}}}
+    assert element(message)["messageAttributes"]["a"]["dataType"] == "String"

@@ -368,6 +368,12 @@ def test_or_lists_may_combine_to_a_thousand_ways_only():
             7,
             "expected a JSON value: text goes in double quotes; true, false and null are written in small letters",
         ),
+        (
+            '{"a": [X]}',
+            ("a", 0),
+            7,
+            "expected a JSON value: text goes in double quotes; true, false and null are written in small letters",
+        ),
         ('{"a: [1]}', (), 1, "the text is not valid JSON: unterminated string starting at"),
         ('{"a": {}}', ("a",), 6, "an empty object matches nothing: name a field in it"),
         ('{"$or": [{"a": [1]}, {}]}', ("$or", 1), 21, "an empty object matches nothing: name a field in it"),
@@ -471,6 +477,7 @@ def test_an_invalid_pattern_says_what_and_where(pattern, path, offset, message):
         compile_pattern(pattern)
     assert (caught.value.path, caught.value.offset) == (path, offset)
     assert caught.value.message == message
+    assert caught.value.index is None
     assert caught.value.aws_message == "Invalid filter pattern definition."
 
 

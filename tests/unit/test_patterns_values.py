@@ -232,3 +232,8 @@ def test_a_wildcard_has_five_stars_at_most_escaped_ones_not_counted():
 def test_what_is_no_json_is_a_value_error(text):
     with pytest.raises(ValueError):
         decode(text)
+
+
+def test_an_event_nested_deeper_than_the_parser_reads_says_so():
+    with pytest.raises(ValueError, match=r"^nested too deeply$"):
+        decode("[" * 1_000_000)
