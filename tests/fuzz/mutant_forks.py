@@ -57,6 +57,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     gc.collect()
     gc.freeze()
     reached, seconds = _reached(session)
+    _try_nothing(session, seconds)
     _try_all(session, reached, seconds)
     return True
 
@@ -130,6 +131,17 @@ def _reached(session: pytest.Session) -> tuple[dict[str, list[int]], list[float]
     functions, seconds = json.loads(answer.read_text())
     print(f"\n{len(session.items)} tests, {sum(seconds):.0f} seconds of the processor", file=sys.__stderr__)
     return functions, seconds
+
+
+def _try_nothing(session: pytest.Session, seconds: list[float]) -> None:
+    """Without a mutant, and in the order that mutants get them, the tests have to pass: no mutant is killed by chance."""
+    places = sorted(range(len(session.items)), key=lambda at: seconds[at])
+    pid = os.fork()
+    if not pid:
+        _child(session, "none", [(session.items[at], seconds[at]) for at in places])
+    _, status = os.waitpid(pid, 0)
+    if status:
+        raise session.Failed("the tests do not pass in another order")
 
 
 def _to_try(session: pytest.Session) -> Iterator[tuple[SourceFileMutationData, str]]:

@@ -165,7 +165,7 @@ def closed_by_the_book(polls, *, batch_size, window, max_bytes):
 @pytest.mark.parametrize("window", [0, 60])
 @pytest.mark.parametrize("batch_size", [2, 3, 5, 9])
 def test_every_batch_is_as_full_as_the_limits_allow_to_the_byte(feared, window, batch_size):
-    for sizes, room, first in product(product((1, 3), repeat=5), range(1, 18, 2), (1, 2, 3, 5)):
+    for sizes, room, first in product(product((1, 2), repeat=5), range(1, 16), (1, 2, 3)):
         arrivals = [Bounded(str(n), str(feared), None, 1, 0.0, 0.0, b"x" * size) for n, size in enumerate(sizes)]
         polls = [arrivals[:first], arrivals[first:]]
         batcher = Batcher(batch_size=batch_size, window=window, max_bytes=ENVELOPE_BYTES + room)

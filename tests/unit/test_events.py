@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esmd.mappings.events import ENVELOPE_BYTES, encode, join, sqs_record
+from esmd.mappings.events import ENVELOPE_BYTES, SqsText, encode, join, sqs_record
 
 from support.batches import records
 
@@ -133,3 +133,12 @@ def test_what_utf8_cannot_hold_is_escaped_and_compact_all_the_same():
 def test_a_message_attribute_without_a_type_is_a_string():
     message = MESSAGE | {"MessageAttributes": {"a": {"StringValue": "x"}}}
     assert element(message)["messageAttributes"]["a"]["dataType"] == "String"
+
+
+@pytest.mark.parametrize("windowed", [False, True])
+def test_a_usual_message_is_written_the_quick_way(monkeypatch, windowed):
+    text = SqsText(queue_arn="arn:q", region="r1", windowed=windowed)
+    usual = {"MessageId": "m", "ReceiptHandle": "h", "MD5OfBody": "0", "Body": '"', "Attributes": {"SenderId": "s"}}
+    plain = text._plainly(usual)
+    monkeypatch.delattr(SqsText, "_plainly")
+    assert text.of(usual) == plain

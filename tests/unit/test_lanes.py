@@ -9,7 +9,7 @@ import pytest
 
 from esmd.mappings import lanes as lanes_module
 from esmd.mappings.lanes import Lanes
-from esmd.mappings.outstanding import lane_of
+from esmd.mappings.outstanding import InOrder, lane_of
 
 from support.batches import record
 
@@ -347,6 +347,22 @@ def test_what_was_resolved_ahead_is_passed_as_soon_as_nothing_is_in_front_of_it(
     assert lanes.checkpoint == "3"
     lanes.resolve(["4"])
     assert lanes.checkpoint == "5"
+
+
+def test_what_was_resolved_ahead_is_remembered_while_others_are_passed_one_by_one():
+    lanes = make()
+    lanes.add(recs(1, 2, 3, 4))
+    lanes.take(0, 0)
+    for number, checkpoint in ((3, None), (1, "1"), (2, "3")):
+        lanes.resolve([str(number)])
+        assert lanes.checkpoint == checkpoint
+
+
+def test_records_in_order_are_not_taken_in_one_by_one(monkeypatch):
+    monkeypatch.delattr(InOrder, "_add_each")
+    lanes = make()
+    assert lanes.add(recs(8, 9)) == 2
+    assert lanes.add(recs(10, 11, 12)) == 3
 
 
 def test_a_shard_of_which_nothing_is_resolved_stands_before_every_number():

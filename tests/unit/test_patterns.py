@@ -544,6 +544,16 @@ def test_lists_are_searched_to_a_depth_far_beyond_any_real_event():
     assert not pattern.matches(nested(MAX_EVENT_DEPTH + 1, into="lists"))
 
 
+@pytest.mark.parametrize("lists", [MAX_EVENT_DEPTH - 2, MAX_EVENT_DEPTH - 1, MAX_EVENT_DEPTH, MAX_EVENT_DEPTH + 1])
+def test_a_field_is_there_for_both_questions_or_for_none(lists):
+    event: object = {"b": 1}
+    for _ in range(lists):
+        event = [event]
+    there = compile_pattern('{"a": {"b": [{"exists": true}]}}').matches({"a": event})
+    assert there is (lists < MAX_EVENT_DEPTH - 1)
+    assert compile_pattern('{"a": {"b": [{"exists": false}]}}').matches({"a": event}) is not there
+
+
 def test_an_absent_field_is_absent_below_the_searched_depth():
     pattern = compile_pattern('{"a": {"b": [{"exists": false}]}}')
     shallow: object = {"b": 1}

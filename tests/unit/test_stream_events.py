@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from esmd.mappings.events import encode, join
 from esmd.mappings.stream_events import (
     DynamoText,
+    KinesisText,
     WindowFields,
     dynamodb_record,
     epoch_seconds,
@@ -277,3 +278,28 @@ def test_a_change_that_utf8_cannot_hold_is_written_all_the_same():
     raw = {"eventID": "1", "eventName": "INSERT", "dynamodb": {"Keys": {"id": {"S": "\ud800"}}, "SequenceNumber": "1"}}
     (text,) = DynamoText(stream_arn=TABLE, region="eu-west-1").of_all([raw])
     assert text == encode(dynamodb_record(raw, stream_arn=TABLE, region="eu-west-1"))
+
+
+def test_usual_records_of_streams_are_written_the_quick_way(monkeypatch):
+    change = {
+        "eventID": "1",
+        "eventName": "INSERT",
+        "dynamodb": {"ApproximateCreationDateTime": 5, "SequenceNumber": "1"},
+    }
+    text = DynamoText(stream_arn=TABLE, region="eu-west-1")
+    plain = text._plainly(change)
+    monkeypatch.delattr(DynamoText, "_plainly")
+    assert text.of_all([change]) == [plain]
+    raw = {"SequenceNumber": "1", "PartitionKey": "k", "Data": "SGVsbG8="}
+    pages = KinesisText(shard_id="s", stream_arn="arn", region="r", role_arn="role")
+    one = pages.of(raw, 1.5)
+    monkeypatch.delattr(KinesisText, "of")
+    assert pages.of_all([raw, raw], [1.5, 1.5]) == [one, one]
+
+
+@pytest.mark.parametrize("moments", [[1.5], [1.5, 2.5, 3.5]])
+@pytest.mark.parametrize("key", ["k", "\x00"])
+def test_every_record_of_a_page_has_its_time(moments, key):
+    raw = {"SequenceNumber": "1", "PartitionKey": key, "Data": "SGVsbG8="}
+    with pytest.raises(ValueError, match="zip"):
+        KinesisText(shard_id="s", stream_arn="arn", region="r", role_arn="role").of_all([raw, raw], moments)
