@@ -39,6 +39,7 @@ _EXPIRED = "a kept connection has to end while a request leaves on it; not walke
 
 _NO_WAIT = "entering and leaving it never waits"
 _ONE_READER = "waits only where several processes share a book; these scenarios have one reader"
+_DOUBTED = "a listing has to lose a page; not walked (`tests/unit/test_stream_shards.py` has it)"
 _VANISHED = "a shard has to vanish from the listing; not walked"
 _LATER_WINDOW = "a batch has to go on in a later window than it began; not walked"
 _STORE = "the store has to fail while a shard is taken anew; not walked"
@@ -53,6 +54,7 @@ UNWALKED: dict[str, str] = {
     "esmd/function.py Function.take_place: async with asyncio.timeout(patience)": _NO_WAIT,
     "esmd/tasks.py Tasks.__aenter__: await self._group.__aenter__()": _NO_WAIT,
     "esmd/waiting.py stopped_before: async with asyncio.timeout_at(deadline + _SLACK)": _NO_WAIT,
+    f"{_BOOK}.listed: await self._keep(book, reader)": _DOUBTED,
     f"{_BOOK}._keep: await self._store.forget(self._mapping, book.identity, book.to_forget)": _VANISHED,
     f"{_BOOK}._keep: await self._write_leases(book)": _ONE_READER,
     f"{_BOOK}._write_leases: await self._table.assign(self._mapping, book.identity, writing)": _ONE_READER,
