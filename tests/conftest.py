@@ -17,6 +17,7 @@ from esmd.testing.fake_sqs import FakeSqs
 from support.servers import LOCALSTACK_PYTHON, localstack_process, touch_sqs
 from support.shared import shared
 from support.stream_servers import kinesis_local, localstack_kinesis  # noqa: F401 - fixtures
+from support.stream_world import World
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -107,6 +108,13 @@ def ministack() -> Iterator[str]:
         yield process.endpoint_url
     finally:
         process.stop()
+
+
+@pytest.fixture
+def world(ministack: str) -> Iterator[World]:
+    """MiniStack with streams and queues to be made by a test, and clients for them."""
+    with World(kinesis=ministack, others=ministack) as world:
+        yield world
 
 
 @pytest.fixture(scope="session")

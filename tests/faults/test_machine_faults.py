@@ -16,7 +16,7 @@ from support.fault_stage import VISIBILITY, make_queue
 from support.stream_world import World, data_of, stream_config, stream_mapping, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 DISK_BYTES = 2 * 1024 * 1024
 
@@ -30,12 +30,6 @@ def can_mount() -> bool:
 
 
 own_disk = pytest.mark.skipif(not can_mount(), reason="needs a mount namespace: run as root on Linux (sudo make test)")
-
-
-@pytest.fixture
-def world(ministack: str) -> Iterator[World]:
-    with World(kinesis=ministack, others=ministack) as world:
-        yield world
 
 
 @pytest.fixture

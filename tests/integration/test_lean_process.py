@@ -10,16 +10,9 @@ from support.daemon import Daemon, Journal, function
 from support.stream_world import World, data_of, stream_config, stream_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.server
-
-
-@pytest.fixture
-def world(ministack: str) -> Iterator[World]:
-    with World(kinesis=ministack, others=ministack) as world:
-        yield world
 
 
 def test_queues_and_streams_are_read_without_botocore(world: World, tmp_path: Path) -> None:

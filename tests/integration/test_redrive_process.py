@@ -13,14 +13,7 @@ from support.servers import Queue
 from support.stream_world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-
-@pytest.fixture
-def world(ministack: str) -> Iterator[World]:
-    with World(kinesis=ministack, others=ministack) as world:
-        yield world
 
 
 @pytest.fixture

@@ -11,19 +11,12 @@ from support.replays import Shop
 from support.stream_world import World, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from support.servers import Queue
     from support.stream_world import Source
 
 POISONED = [{"n": 0}, {"n": 1, "poison": True}, {"n": 2}]
-
-
-@pytest.fixture
-def world(ministack: str) -> Iterator[World]:
-    with World(kinesis=ministack, others=ministack) as world:
-        yield world
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from support.stream_kills import KEYS, Traffic
 from support.stream_world import World, data_of, stream_config, stream_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 pytestmark = pytest.mark.server
 
@@ -29,12 +29,6 @@ pytestmark = pytest.mark.server
 @pytest.fixture
 def journal(tmp_path: Path) -> Journal:
     return Journal(tmp_path / "journal.jsonl")
-
-
-@pytest.fixture
-def world(ministack: str) -> Iterator[World]:
-    with World(kinesis=ministack, others=ministack) as world:
-        yield world
 
 
 def ended(daemon: Daemon, *, within: float = 60) -> int:

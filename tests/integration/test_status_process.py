@@ -17,18 +17,11 @@ from support.servers import make_queue, sqs_client
 from support.stream_world import World, stream_config, stream_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.server
 
 MESSAGES = 25
-
-
-@pytest.fixture
-def world(ministack: str) -> Iterator[World]:
-    with World(kinesis=ministack, others=ministack) as world:
-        yield world
 
 
 def filled_queue(url: str) -> Any:

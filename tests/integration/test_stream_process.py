@@ -16,16 +16,9 @@ from support.stream_servers import REGION
 from support.stream_world import Inbox, World, data_of, stream_config, stream_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.server
-
-
-@pytest.fixture
-def world(ministack: str) -> Iterator[World]:
-    with World(kinesis=ministack, others=ministack) as world:
-        yield world
 
 
 @pytest.fixture

@@ -10,10 +10,9 @@ import pytest
 
 from support.daemon import Daemon, Journal, function
 from support.servers import make_queue, sqs_client
-from support.stream_world import World, stream_config, stream_mapping
+from support.stream_world import stream_config, stream_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.server
@@ -26,12 +25,6 @@ ONCE_AGAIN = [
     "batch.succeeded",
     "records.deleted",
 ]
-
-
-@pytest.fixture
-def world(ministack: str) -> Iterator[World]:
-    with World(kinesis=ministack, others=ministack) as world:
-        yield world
 
 
 def queue_with_one(url: str) -> tuple[str, str]:
