@@ -132,7 +132,8 @@ class ShardGraph:
     def listed(self, shards: Iterable[Shard]) -> Listed:
         """Take in a full listing: every shard of the stream, in any order."""
         now = {shard.id: shard for shard in shards}
-        lost, forgotten = self._drop_missing(now)
+        forgotten = self.missing(now.values())
+        lost = self._drop(forgotten)
         first, self._fresh = self._fresh, False
         new, discovered = [], []
         for shard in now.values():
@@ -149,15 +150,20 @@ class ShardGraph:
             new.append(shard)
         for shard in new:  # once all of them exist: parents need not come before their children
             self._link(shard)
-        return Listed(tuple(discovered), lost, forgotten)
+        return Listed(tuple(discovered), tuple(lost), tuple(forgotten))
 
-    def missing(self, shards: Iterable[Shard]) -> frozenset[str]:
+    def missing(self, shards: Iterable[Shard]) -> list[str]:
         """What `listed` would forget of such a listing."""
         now = {shard.id for shard in shards}
-        return frozenset(
-            [name for name, node in self._nodes.items() if name not in now and _may_vanish(node)]
-            + [name for name in self._stored if name not in now]
-        )
+        return [
+            *(
+                shard_id
+                for shard_id, node in self._nodes.items()
+                if shard_id not in now and node.listed and node.phase is not Phase.READING
+            ),
+            # Stored shards are known from the first listing of this life on, or they have vanished since the last one.
+            *(shard_id for shard_id in self._stored if shard_id not in now),
+        ]
 
     def ended(self, shard_id: str, children: Iterable[Shard] = ()) -> tuple[Discovery, ...]:
         """Say that a shard was read to its end and all its records are dealt with.
@@ -204,21 +210,20 @@ class ShardGraph:
             return TRIM_HORIZON
         return None if self._start.place is Place.LATEST and shard.closed else self._start
 
-    def _drop_missing(self, now: Mapping[str, Shard]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Forget what is gone; return which shards were not read to their ends, and all of them."""
-        gone = [
-            (shard_id, node.phase is Phase.FINISHED)
-            for shard_id, node in self._nodes.items()
-            if shard_id not in now and _may_vanish(node)
-        ]
-        for shard_id, _ in gone:
-            node = self._nodes.pop(shard_id)
-            self._readable.pop(shard_id, None)
-            self._unblock(node, shard_id)
-        # Stored shards are known from the first listing of this life on, or they have vanished since the last one.
-        gone += [(shard_id, finished) for shard_id, finished in self._stored.items() if shard_id not in now]
-        self._stored = {shard_id: finished for shard_id, finished in self._stored.items() if shard_id in now}
-        return tuple(shard_id for shard_id, finished in gone if not finished), tuple(shard_id for shard_id, _ in gone)
+    def _drop(self, gone: Iterable[str]) -> list[str]:
+        """Forget shards; return which of them were not read to their ends."""
+        lost = []
+        for shard_id in gone:
+            node = self._nodes.pop(shard_id, None)
+            if node is None:
+                finished = self._stored.pop(shard_id)
+            else:
+                finished = node.phase is Phase.FINISHED
+                self._readable.pop(shard_id, None)
+                self._unblock(node, shard_id)
+            if not finished:
+                lost.append(shard_id)
+        return lost
 
     def _link(self, shard: Shard) -> None:
         """Make a waiting shard wait for those of its parents that are still to be read."""
@@ -251,7 +256,3 @@ class ShardGraph:
         if node is None or node.phase is not Phase.READING:
             raise ValueError(f"{shard_id} is not being read")
         return node
-
-
-def _may_vanish(node: _Node) -> bool:
-    return node.listed and node.phase is not Phase.READING

@@ -50,6 +50,7 @@ LEAVE_SECONDS = 0.5
 T = TypeVar("T")
 S = TypeVar("S", bound=ProcessSpec)
 
+
 _Answer: TypeAlias = "Member | FunctionError | None"
 """What an invocation waits for: an environment, or why there is none; None when the pool is closed."""
 
@@ -301,12 +302,13 @@ class EnvironmentPool(Generic[S]):
 
     def _load_ended(self, member: Member, loader: asyncio.Task[None]) -> None:
         """Where loading was cancelled, perhaps before it began, its process goes; it makes room for others who wait."""
-        if loader.cancelled():
-            self._unloaded(member)
-        if loader.cancelled() and member.environment.usable:
+        if not loader.cancelled():
+            return
+        self._unloaded(member)
+        if member.environment.usable:
             self._members.part(member)
             member.environment.kill("cancelled")  # `_forget` hears of its end
-        elif loader.cancelled():
+        else:
             self._grow()
 
     def _unloaded(self, member: Member) -> None:

@@ -207,7 +207,7 @@ class Bookkeeper:
                 for shard_id in book.doubted:
                     book.graph.put_back(shard_id)
                 book.doubted.clear()
-                missing = book.graph.missing(shards)
+                missing = frozenset(book.graph.missing(shards))
                 is_doubtful = not missing <= book.missing
                 book.missing = missing
                 if is_doubtful:
