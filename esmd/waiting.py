@@ -1,9 +1,16 @@
-"""The two waits of every loop: for a stop until a deadline, and for a wake-up until a deadline."""
+"""The waits that everybody has: for a stop or a wake-up until a deadline, and for answers within a time."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable
+    from typing import Any
+
+T = TypeVar("T")
 
 _SLACK = 0.001
 """Seconds after a deadline at which a wait for it ends. A loop may wake up to its clock's resolution too early; whoever then
@@ -27,3 +34,19 @@ async def woken(wake: asyncio.Event, deadline: float | None) -> None:
     finally:
         if timer is not None:
             timer.cancel()
+
+
+async def answers_within(seconds: float, questions: Iterable[Coroutine[Any, Any, T]]) -> list[T | None]:
+    """Ask all side by side; the answers in the order of the questions, None for those that took too long.
+
+    None of them runs on afterwards, also where this is cancelled.
+    """
+    asking = [asyncio.create_task(question) for question in questions]
+    if not asking:
+        return []
+    try:
+        await asyncio.wait(asking, timeout=seconds)
+    finally:
+        for task in asking:
+            task.cancel()
+    return [task.result() if task.done() and not task.cancelled() else None for task in asking]

@@ -269,10 +269,7 @@ class EnvironmentPool(Generic[S]):
         member = self._members.add(environment, provisioned=provisioned, failures=self._attempts.failures)
         self._telemetry.emit(
             EnvironmentStarted(
-                function=spec.name,
-                pid=environment.pid,
-                initialization_type=kind,
-                environments=len(self._members),
+                function=spec.name, pid=environment.pid, initialization_type=kind, environments=len(self._members)
             )
         )
         member.loader = self._do(self._load(member, next(iter(self._waiters.values()), "")))

@@ -35,6 +35,7 @@ from esmd.processes.status import FleetStatus
 from esmd.processes.sums import Sums
 from esmd.processes.trail import FleetTrail
 from esmd.tasks import Lasting
+from esmd.waiting import answers_within
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -239,12 +240,7 @@ class Fleet:
         ends_at = self._loop.time() + self._options.grace
         for member in self._members:
             member.drain(self._shutdown.reason)
-        said = [self._loop.create_task(member.draining.wait()) for member in self._members]
-        try:
-            await asyncio.wait(said, timeout=_DRAIN_SECONDS)
-        finally:
-            for task in said:
-                task.cancel()
+        await answers_within(_DRAIN_SECONDS, [member.draining.wait() for member in self._members])
         self._telemetry.emit(
             say.DaemonDraining(
                 reason=self._shutdown.reason,
@@ -296,12 +292,7 @@ class Fleet:
     async def _report(self) -> None:
         while True:
             await asyncio.sleep(self._options.stats_period)
-            asking = [self._loop.create_task(member.ask("say_stats")) for member in self._members]
-            try:
-                await asyncio.wait(asking, timeout=_ANSWER_SECONDS)
-            finally:
-                for task in asking:
-                    task.cancel()
+            await answers_within(_ANSWER_SECONDS, [member.ask("say_stats") for member in self._members])
             self._say_stats()
 
     def _say_stats(self, *, final: bool = False) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from dataclasses import replace
@@ -14,6 +13,7 @@ from esmd.control.results import NOTHING_YET
 from esmd.status.merging import merged
 from esmd.status.model import DaemonStatus, MappingStatus, Pace, Rates, Snapshot, Totals
 from esmd.status.source import draining, without_credentials
+from esmd.waiting import answers_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -92,21 +92,16 @@ class FleetStatus:
 
     async def snapshot(self) -> Snapshot:
         """All processes that answer in time, as one; the others are named as missing."""
-        asking = {asyncio.create_task(member.ask("status")): member.number for member in self._members}
-        if asking:
-            try:
-                await asyncio.wait(asking, timeout=ANSWER_SECONDS)
-            finally:
-                for task in asking:
-                    task.cancel()
-        answers = {number: task.result() for task, number in asking.items() if task.done() and not task.cancelled()}
+        found = await answers_within(ANSWER_SECONDS, [member.ask("status") for member in self._members])
+        answers = {member.number: answer for member, answer in zip(self._members, found, strict=True)}
         known = [answer for answer in answers.values() if isinstance(answer, Snapshot)]
-        missing = tuple(n for n in asking.values() if not isinstance(answers.get(n), Snapshot))
+        missing = tuple(number for number, answer in answers.items() if not isinstance(answer, Snapshot))
         at = self._wall()
         whole = merged(self._daemon(at, missing), known, at=at)
-        found = {mapping.name: mapping for mapping in whole.mappings}
+        by_name = {mapping.name: mapping for mapping in whole.mappings}
         return replace(
-            whole, mappings=tuple(found.get(m.name) or unheard(m, paused=m.name in self._paused) for m in self._chosen)
+            whole,
+            mappings=tuple(by_name.get(m.name) or unheard(m, paused=m.name in self._paused) for m in self._chosen),
         )
 
     def _daemon(self, at: float, missing: tuple[int, ...]) -> DaemonStatus:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from esmd.processes.status import ANSWER_SECONDS
 from esmd.trace.life import Life, life_of
+from esmd.waiting import answers_within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,17 +27,10 @@ class FleetTrail:
 
     async def trace(self, wanted: str) -> tuple[Life | None, float | None]:
         """See `esmd.trace.life.Memory`. A message may come to one process, and after a failure to another."""
-        asking = [asyncio.create_task(member.ask("trace", wanted)) for member in self._members]
-        if asking:
-            try:
-                await asyncio.wait(asking, timeout=ANSWER_SECONDS)
-            finally:
-                for task in asking:
-                    task.cancel()
+        answers = await answers_within(ANSWER_SECONDS, [member.ask("trace", wanted) for member in self._members])
         lines: list[Mapping[str, Any]] = []
         sinces = []
-        for task in asking:
-            answer = task.result() if task.done() and not task.cancelled() else None
+        for answer in answers:
             if answer is None:
                 continue
             life, since = answer
