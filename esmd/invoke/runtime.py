@@ -239,6 +239,19 @@ def stack_of(traceback: TracebackType | None) -> list[str]:
 # --- invoking
 
 
+def read_json(text: bytes, quick: Callable[..., object]) -> object:
+    """What `json.loads` makes of it, also its exception, in less than half the time.
+
+    Args:
+        text: JSON.
+        quick: pydantic's `from_json`.
+    """
+    try:
+        return quick(text, cache_strings="keys")
+    except ValueError:  # not JSON, or with half a surrogate pair, which only `json.loads` puts up with
+        return json.loads(text)
+
+
 def begin(
     handler: Handler, event: Any, context: LambdaContext, *, parse: Callable[[Any], object] = json.loads
 ) -> Reply | Awaitable[object]:

@@ -76,10 +76,8 @@ class Channel:
 
 def argument(event: bytes) -> object:
     """What `json.loads` makes of an event; of a large one in half the time, where pydantic's parser is at hand."""
-    if len(event) >= LARGE_BYTES and (parse := _quick_parser()) is not None:
-        with contextlib.suppress(ValueError):  # half a surrogate pair: only `json.loads` puts up with it
-            return parse(event, cache_strings="keys")
-    return json.loads(event)
+    quick = _quick_parser() if len(event) >= LARGE_BYTES else None
+    return json.loads(event) if quick is None else runtime.read_json(event, quick)
 
 
 @functools.cache
