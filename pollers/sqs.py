@@ -117,11 +117,13 @@ class BotoSqs:
         self._region = region
         self._account_id = account_id
         self._queue_name = queue_name
+        self._one_client: Any = None
 
     async def _client(self) -> Any:
         """The shared client, which is made when it is first needed."""
-        client, _ = await self._clients.client("sqs", self._region)
-        return client
+        if self._one_client is None:
+            self._one_client, _ = await self._clients.client("sqs", self._region)
+        return self._one_client
 
     async def look_up(self) -> Queue:
         """See `SqsApi.look_up`."""
