@@ -46,7 +46,7 @@ class _Clients:
     async def client(self, service: str, region: str | None, **_: Any) -> tuple[_Client, Any]:  # noqa: ARG002
         return self._client, argparse.Namespace(endpoint_url="http://127.0.0.1:1")
 
-    def plain(self, service: str, region: str | None) -> None:  # noqa: ARG002
+    def plain(self, service: str, region: str | None) -> None:
         """Everything is asked of the stand-in for aiobotocore."""
 
     def close_first(self, _: Any) -> None:
