@@ -7,6 +7,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 ARGS ?=
+# Whoever may not keep what it compiles starts slowly, and the tests start hundreds of daemons and workers.
+unexport PYTHONDONTWRITEBYTECODE
 # Tests run side by side, a file at a time, those with servers first: they wait more than they work, the last ones do not.
 SIDE_BY_SIDE ?= -n 3 --dist loadfile --no-loadscope-reorder
 

@@ -25,6 +25,7 @@ from benchmarks.tally import VARIABLE, Tally
 from esmd.assembly import Assembly, RunOptions
 from esmd.config.loader import load
 from esmd.daemon import DaemonOptions
+from esmd.loop import loop_factory
 from esmd.observe import logging
 from esmd.observe.statistics import Statistics
 from esmd.observe.telemetry import Broadcast
@@ -61,6 +62,7 @@ class _Client:
     def __init__(self, total: int, rendered: list[dict[str, Any]]) -> None:
         self._total = total
         self._rendered = rendered
+        self._numbered = "SequenceNumber" if "SequenceNumber" in rendered[0] else "ReceiptHandle"
         self._next = 0
         self.left = total
         self.own = 0.0
@@ -102,7 +104,7 @@ class _Client:
         most = min(most, self.left)
         patterns, first = self._rendered, self._next
         taken = [
-            {**patterns[number % len(patterns)], "SequenceNumber": f"49{number:042}"}
+            {**patterns[number % len(patterns)], self._numbered: f"49{number:042}"}
             for number in range(first, first + most)
         ]
         self._next += most
@@ -156,6 +158,8 @@ async def measure(setup: Setup, total: int) -> float:
         await _until(tally, total // 5, running, folder / "log")
         client, _ = await clients.client("", None)
         began, before = time.process_time() - client.own, tally.total
+        if before == total:
+            raise SystemExit(f"{total} are too few: they were done before their measure began")
         await _until(tally, total, running, folder / "log")
         cost: float = (time.process_time() - client.own - began) / (tally.total - before)
         shutdown.request("done")
@@ -186,7 +190,9 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, help="by default 10 (sqs) or 100 (kinesis)")
     options = parser.parse_args()
     batch_size = options.batch_size or (10 if options.kind == "sqs" else 100)
-    cost = asyncio.run(measure(Setup(kind=options.kind, batch_size=batch_size, client="botocore"), options.total)) * 1e6
+    setup = Setup(kind=options.kind, batch_size=batch_size, client="botocore")
+    with asyncio.Runner(loop_factory=loop_factory(os.environ)) as runner:
+        cost = runner.run(measure(setup, options.total)) * 1e6
     print(f"{options.kind}, batches of {batch_size}: {cost:.2f} us a message, {cost * batch_size:.0f} us a batch")
 
 

@@ -22,9 +22,12 @@ from esmd.pollers.errors import Failure, Kind, SourceError, classify
 from esmd.pollers.sqs import MAX_RECEIVE, EntryFailure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Sequence
 
     from esmd.pollers.sqs import Queue, SqsApi
+
+    Message = tuple[str, float]
+    """A receipt handle, and the end of its message's visibility timeout (loop time)."""
 
 _MAX_CALLS = 8
 """Delete calls of one mapping at once."""
@@ -34,25 +37,31 @@ _FEWEST_TRIES = 3
 
 
 class _Submission:
-    """What one `post` asked for: settled when its last entry is."""
+    """What one `post` asked for: settled when its last message is."""
 
     __slots__ = ("done", "failures", "left")
 
-    def __init__(self, entries: int, done: Callable[[list[EntryFailure]], None]) -> None:
-        self.left = entries
+    def __init__(self, messages: int, done: Callable[[list[EntryFailure]], None]) -> None:
+        self.left = messages
         self.failures: list[EntryFailure] = []
         self.done = done
 
 
-class _Entry:
-    __slots__ = ("handle", "hidden_until", "queue", "submission", "tries")
+class _Part:
+    """Messages of one `post` that leave with one call. Most posts are one part, and most calls too."""
 
-    def __init__(self, queue: Queue, handle: str, hidden_until: float, submission: _Submission) -> None:
+    __slots__ = ("messages", "queue", "submission", "tries")
+
+    def __init__(self, queue: Queue, messages: Sequence[Message], submission: _Submission, tries: int = 0) -> None:
         self.queue = queue
-        self.handle = handle
-        self.hidden_until = hidden_until
+        self.messages = messages
         self.submission = submission
-        self.tries = 0
+        self.tries = tries
+
+    def cut(self, most: int) -> _Part:
+        """Its first messages, as a part of their own."""
+        first, self.messages = self.messages[:most], self.messages[most:]
+        return _Part(self.queue, first, self.submission, self.tries)
 
 
 class DeleteGatherer:
@@ -61,26 +70,16 @@ class DeleteGatherer:
     def __init__(self, api: SqsApi) -> None:
         self._api = api
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[_Entry] = deque()
-        self._calls: dict[asyncio.Task[None], list[_Entry]] = {}
-        self._retries: dict[_Entry, asyncio.TimerHandle] = {}
+        self._waiting: deque[_Part] = deque()
+        self._messages_waiting = 0
+        self._calls: dict[asyncio.Task[None], list[_Part]] = {}
+        self._retries: dict[_Part, asyncio.TimerHandle] = {}
         self._flush_scheduled = False
         self._unsettled = 0
         self._settled: asyncio.Future[None] | None = None
 
-    def submit(self, queue: Queue, messages: Collection[tuple[str, float]]) -> asyncio.Future[list[EntryFailure]]:
-        """As `post`; the result is a future. Cancelling it, or whoever awaits it, cancels no delete."""
-        result: asyncio.Future[list[EntryFailure]] = self._loop.create_future()
-        self.post(queue, messages, lambda failures: None if result.done() else result.set_result(failures))
-        return result
-
-    def post(
-        self,
-        queue: Queue,
-        messages: Collection[tuple[str, float]],
-        done: Callable[[list[EntryFailure]], None],
-    ) -> None:
-        """Delete messages, each given by its receipt handle and the end of its visibility (loop time).
+    def post(self, queue: Queue, messages: Sequence[Message], done: Callable[[list[EntryFailure]], None]) -> None:
+        """Delete messages.
 
         Takes effect when it returns. `done` is called once, with the messages that could not be deleted; it must not
         raise. It is called at once if there are no messages.
@@ -88,9 +87,14 @@ class DeleteGatherer:
         if not messages:
             done([])
             return
-        submission = _Submission(len(messages), done)
-        self._unsettled += len(messages)
-        self._waiting.extend([_Entry(queue, handle, until, submission) for handle, until in messages])
+        count = len(messages)
+        submission = _Submission(count, done)
+        self._unsettled += count
+        if count <= MAX_RECEIVE:
+            self._wait(_Part(queue, messages, submission))
+        else:
+            for start in range(0, count, MAX_RECEIVE):
+                self._wait(_Part(queue, messages[start : start + MAX_RECEIVE], submission))
         self._schedule_flush()
 
     async def close(self, *, within: float) -> None:
@@ -109,11 +113,16 @@ class DeleteGatherer:
             left = [*self._retries, *self._waiting]
             self._retries.clear()
             self._waiting.clear()  # a call that ends now must start no other
-            for entry in left:
-                self._settle(entry, gone)
+            self._messages_waiting = 0
+            for part in left:
+                self._give_up(part, gone)
             for call in self._calls:
                 call.cancel()
             await asyncio.gather(*self._calls, return_exceptions=True)
+
+    def _wait(self, part: _Part) -> None:
+        self._waiting.append(part)
+        self._messages_waiting += len(part.messages)
 
     def _schedule_flush(self) -> None:
         if self._waiting and not self._flush_scheduled:
@@ -128,82 +137,81 @@ class DeleteGatherer:
             self._calls[call] = chosen
             call.add_done_callback(self._call_ended)
 
-    def _next(self, *, partial: bool) -> list[_Entry]:
-        """The entries of the next call, all of one queue; none unless they fill it or `partial` says that that is enough."""
+    def _next(self, *, partial: bool) -> list[_Part]:
+        """The parts of the next call, all of one queue; none unless they fill it or `partial` says that that is enough."""
         waiting = self._waiting
-        if not waiting or (len(waiting) < MAX_RECEIVE and not partial):
+        if not waiting or (self._messages_waiting < MAX_RECEIVE and not partial):
             return []
         queue = waiting[0].queue
-        chosen: list[_Entry] = []
-        while waiting and len(chosen) < MAX_RECEIVE and (waiting[0].queue is queue or waiting[0].queue == queue):
-            chosen.append(waiting.popleft())
+        chosen: list[_Part] = []
+        room = MAX_RECEIVE
+        while waiting and room and (waiting[0].queue is queue or waiting[0].queue == queue):
+            part = waiting.popleft() if len(waiting[0].messages) <= room else waiting[0].cut(room)
+            chosen.append(part)
+            room -= len(part.messages)
+        self._messages_waiting -= MAX_RECEIVE - room
         return chosen
 
     def _call_ended(self, call: asyncio.Task[None]) -> None:
-        entries = self._calls.pop(call)
+        parts = self._calls.pop(call)
         if call.cancelled():  # perhaps before it did anything at all
-            for entry in entries:
-                self._settle(entry, Failure(Kind.BACK_OFF, "Stopped", "the delete was cut off; it may have been done"))
+            for part in parts:
+                self._give_up(part, Failure(Kind.BACK_OFF, "Stopped", "the delete was cut off; it may have been done"))
         self._schedule_flush()
 
-    async def _call(self, entries: list[_Entry]) -> None:
-        queue = entries[0].queue
-        handles = [entry.handle for entry in entries]
+    async def _call(self, parts: list[_Part]) -> None:
+        handles = [handle for part in parts for handle, _ in part.messages]
         try:
-            failures = await self._api.delete(queue, handles)
+            failures = await self._api.delete(parts[0].queue, handles)
         except SourceError as error:
             failed = dict.fromkeys(handles, error.failure)
         except Exception as error:  # noqa: BLE001 - an answer that makes no sense: whoever waits must not wait for ever
             failed = dict.fromkeys(handles, classify(error))
         else:
             if not failures:
-                self._settle_all(entries)
+                for part in parts:
+                    self._settle(part.submission, len(part.messages))
                 return
             failed = {failure.handle: failure.failure for failure in failures}
         now = self._loop.time()
-        for entry in entries:
-            failure = failed.get(entry.handle)
-            if failure is None or failure.kind is not Kind.BACK_OFF or not self._retry(entry, now):
-                self._settle(entry, failure)
+        for part in parts:
+            for message in part.messages:
+                failure = failed.get(message[0])
+                if failure is None:
+                    self._settle(part.submission, 1)
+                elif failure.kind is not Kind.BACK_OFF or not self._retry(part, message, now):
+                    self._fail(part.submission, message, failure)
 
-    def _settle_all(self, entries: list[_Entry]) -> None:
-        """Note that all of them are deleted."""
-        submission = entries[0].submission
-        if submission.left == len(entries) and not [each for each in entries if each.submission is not submission]:
-            # One batch, one call, which is how it is most of the time: it is settled at one stroke.
-            submission.left = 0
-            self._count_settled(len(entries))
-            submission.done(submission.failures)
-            return
-        for entry in entries:
-            self._settle(entry, None)
+    def _give_up(self, part: _Part, why: Failure) -> None:
+        for message in part.messages:
+            self._fail(part.submission, message, why)
 
-    def _settle(self, entry: _Entry, failure: Failure | None) -> None:
-        """Note what became of an entry; the last one of a submission settles that."""
-        submission = entry.submission
-        if failure is not None:
-            submission.failures.append(EntryFailure(entry.handle, failure))
-        submission.left -= 1
-        self._count_settled(1)
+    def _fail(self, submission: _Submission, message: Message, why: Failure) -> None:
+        """Note that a message could not be deleted."""
+        submission.failures.append(EntryFailure(message[0], why))
+        self._settle(submission, 1)
+
+    def _settle(self, submission: _Submission, messages: int) -> None:
+        """Note that it is known what became of so many messages; the last of a submission settles that."""
+        submission.left -= messages
+        self._unsettled -= messages
+        if not self._unsettled and self._settled is not None and not self._settled.done():
+            self._settled.set_result(None)
         if not submission.left:
             submission.done(submission.failures)
 
-    def _count_settled(self, entries: int) -> None:
-        self._unsettled -= entries
-        if not self._unsettled and self._settled is not None and not self._settled.done():
-            self._settled.set_result(None)
-
-    def _retry(self, entry: _Entry, now: float) -> bool:
-        """Put `entry` off for another try; False when it is too late for one."""
-        entry.tries += 1
-        wait = delay(entry.tries, initial=0.1, maximum=5)
-        if entry.tries >= _FEWEST_TRIES and now + wait >= entry.hidden_until:
+    def _retry(self, part: _Part, message: Message, now: float) -> bool:
+        """Put a message of `part` off for another try; False when it is too late for one."""
+        tries = part.tries + 1
+        wait = delay(tries, initial=0.1, maximum=5)
+        if tries >= _FEWEST_TRIES and now + wait >= message[1]:
             return False
+        later = _Part(part.queue, [message], part.submission, tries)
 
         def again() -> None:
-            del self._retries[entry]
-            self._waiting.append(entry)
+            del self._retries[later]
+            self._wait(later)
             self._schedule_flush()
 
-        self._retries[entry] = self._loop.call_later(wait, again)
+        self._retries[later] = self._loop.call_later(wait, again)
         return True

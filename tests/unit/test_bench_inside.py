@@ -13,7 +13,7 @@ from support.benchmarks import ROOT
 
 @pytest.mark.parametrize("kind", ["sqs", "kinesis"])
 def test_the_daemon_works_off_what_the_stand_in_hands_out(kind):
-    command = [sys.executable, "-m", "benchmarks.inside", kind, "--total", "1000"]
+    command = [sys.executable, "-m", "benchmarks.inside", kind, "--total", "20000"]
     measured = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert measured.returncode == 0, measured.stderr
     assert re.fullmatch(rf"{kind}, batches of \d+: \d+\.\d\d us a message, \d+ us a batch\n", measured.stdout)

@@ -62,6 +62,13 @@ def messages(*names: str, until: float = FAR) -> list[tuple[str, float]]:
     return [(name, until) for name in names]
 
 
+def submit(gatherer: DeleteGatherer, queue: Queue, messages: list[tuple[str, float]]) -> asyncio.Future:
+    """As `post`, with a future. Cancelling that cancels no delete."""
+    result = asyncio.get_running_loop().create_future()
+    gatherer.post(queue, messages, lambda failures: None if result.done() else result.set_result(failures))
+    return result
+
+
 async def closed(gatherer: DeleteGatherer) -> None:
     await gatherer.close(within=60)
 
@@ -73,7 +80,7 @@ async def test_a_lone_delete_leaves_at_once():
     api = Deletes()
     gatherer = DeleteGatherer(api)
     started = asyncio.get_running_loop().time()
-    assert await gatherer.submit(QUEUE, messages("a")) == []
+    assert await submit(gatherer, QUEUE, messages("a")) == []
     [(queue, handles, at)] = api.calls
     assert (queue, handles, at) == (QUEUE, ["a"], started)
     await closed(gatherer)
@@ -82,7 +89,7 @@ async def test_a_lone_delete_leaves_at_once():
 async def test_nothing_to_delete_is_no_call():
     api = Deletes()
     gatherer = DeleteGatherer(api)
-    assert await gatherer.submit(QUEUE, []) == []
+    assert await submit(gatherer, QUEUE, []) == []
     await closed(gatherer)
     assert api.calls == []
 
@@ -90,7 +97,7 @@ async def test_nothing_to_delete_is_no_call():
 async def test_what_comes_in_the_same_moment_shares_a_call():
     api = Deletes()
     gatherer = DeleteGatherer(api)
-    await asyncio.gather(*(gatherer.submit(QUEUE, messages(name)) for name in "abc"))
+    await asyncio.gather(*(submit(gatherer, QUEUE, messages(name)) for name in "abc"))
     assert api.handles == [["a", "b", "c"]]
     await closed(gatherer)
 
@@ -98,10 +105,10 @@ async def test_what_comes_in_the_same_moment_shares_a_call():
 async def test_what_comes_while_a_call_is_under_way_leaves_with_the_next():
     api = Deletes(latency=1)
     gatherer = DeleteGatherer(api)
-    results = [gatherer.submit(QUEUE, messages("a"))]
+    results = [submit(gatherer, QUEUE, messages("a"))]
     await asyncio.sleep(0.1)
     for name in "bcd":
-        results.append(gatherer.submit(QUEUE, messages(name)))
+        results.append(submit(gatherer, QUEUE, messages(name)))
         await asyncio.sleep(0.1)
     await asyncio.gather(*results)
     assert api.handles == [["a"], ["b", "c", "d"]]
@@ -111,9 +118,9 @@ async def test_what_comes_while_a_call_is_under_way_leaves_with_the_next():
 async def test_ten_do_not_wait_for_the_call_under_way():
     api = Deletes(latency=1)
     gatherer = DeleteGatherer(api)
-    results = [gatherer.submit(QUEUE, messages("a"))]
+    results = [submit(gatherer, QUEUE, messages("a"))]
     await asyncio.sleep(0.1)
-    results.append(gatherer.submit(QUEUE, messages(*map(str, range(12)))))
+    results.append(submit(gatherer, QUEUE, messages(*map(str, range(12)))))
     await asyncio.sleep(0.1)
     assert api.handles == [["a"], [str(n) for n in range(10)]]
     await asyncio.gather(*results)
@@ -125,7 +132,7 @@ async def test_a_call_never_mixes_queues():
     other = Queue(url="orders-made-anew", visibility_timeout=30, max_receive_count=None, dead_letter_arn=None)
     api = Deletes()
     gatherer = DeleteGatherer(api)
-    await asyncio.gather(gatherer.submit(QUEUE, messages("a", "b")), gatherer.submit(other, messages("c")))
+    await asyncio.gather(submit(gatherer, QUEUE, messages("a", "b")), submit(gatherer, other, messages("c")))
     assert sorted((queue.url, handles) for queue, handles, _ in api.calls) == [
         ("orders", ["a", "b"]),
         ("orders-made-anew", ["c"]),
@@ -137,7 +144,7 @@ async def test_ten_thousand_deletes_are_a_thousand_full_calls_and_few_at_once():
     api = Deletes()
     gatherer = DeleteGatherer(api)
     names = [str(n) for n in range(10_000)]
-    results = [gatherer.submit(QUEUE, messages(name)) for name in names]
+    results = [submit(gatherer, QUEUE, messages(name)) for name in names]
     assert await asyncio.gather(*results) == [[]] * 10_000
     assert [len(handles) for handles in api.handles] == [10] * 1000
     assert sorted(handle for handles in api.handles for handle in handles) == sorted(names)
@@ -153,7 +160,7 @@ async def test_ten_thousand_deletes_are_a_thousand_full_calls_and_few_at_once():
 async def test_a_failure_that_stays_is_given_up_at_once(failure, whole):
     api = Deletes(fail_calls(failure) if whole else lambda handles: dict.fromkeys(handles, failure))
     gatherer = DeleteGatherer(api)
-    assert await gatherer.submit(QUEUE, messages("a")) == [EntryFailure("a", failure)]
+    assert await submit(gatherer, QUEUE, messages("a")) == [EntryFailure("a", failure)]
     assert len(api.calls) == 1
     await closed(gatherer)
 
@@ -167,7 +174,7 @@ async def test_a_failure_that_may_pass_is_tried_again_later_each_time(whole):
 
     api = Deletes(fail_calls(*[BUSY] * 4) if whole else entries)
     gatherer = DeleteGatherer(api)
-    assert await gatherer.submit(QUEUE, messages("a")) == []
+    assert await submit(gatherer, QUEUE, messages("a")) == []
     times = [at for _, _, at in api.calls]
     gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert len(gaps) == 4
@@ -179,7 +186,7 @@ async def test_only_the_entries_that_failed_are_tried_again():
     first = [{"b": BUSY, "c": STALE}]
     api = Deletes(lambda handles: first.pop() if first else {})
     gatherer = DeleteGatherer(api)
-    assert await gatherer.submit(QUEUE, messages("a", "b", "c")) == [EntryFailure("c", STALE)]
+    assert await submit(gatherer, QUEUE, messages("a", "b", "c")) == [EntryFailure("c", STALE)]
     assert api.handles == [["a", "b", "c"], ["b"]]
     await closed(gatherer)
 
@@ -189,7 +196,7 @@ async def test_tries_end_with_the_visibility_timeout():
     gatherer = DeleteGatherer(api)
     loop = asyncio.get_running_loop()
     started = loop.time()
-    assert await gatherer.submit(QUEUE, messages("a", until=started + 30)) == [EntryFailure("a", BUSY)]
+    assert await submit(gatherer, QUEUE, messages("a", until=started + 30)) == [EntryFailure("a", BUSY)]
     assert 20 < loop.time() - started < 30
     assert api.calls[-1][2] < started + 30
     await closed(gatherer)
@@ -199,7 +206,7 @@ async def test_a_message_whose_time_is_over_is_still_tried_three_times():
     # The handle stays good until somebody else receives the message.
     api = Deletes(fail_calls(*[BUSY] * 1000))
     gatherer = DeleteGatherer(api)
-    assert await gatherer.submit(QUEUE, messages("a", until=0)) == [EntryFailure("a", BUSY)]
+    assert await submit(gatherer, QUEUE, messages("a", until=0)) == [EntryFailure("a", BUSY)]
     assert len(api.calls) == 3
     await closed(gatherer)
 
@@ -207,7 +214,7 @@ async def test_a_message_whose_time_is_over_is_still_tried_three_times():
 async def test_an_answer_that_makes_no_sense_is_a_failure_and_nobody_waits_for_ever():
     api = Deletes(fail_calls(KeyError("Id"), KeyError("Id")))
     gatherer = DeleteGatherer(api)
-    assert await gatherer.submit(QUEUE, messages("a")) == []
+    assert await submit(gatherer, QUEUE, messages("a")) == []
     assert len(api.calls) == 3
     await closed(gatherer)
 
@@ -215,7 +222,7 @@ async def test_an_answer_that_makes_no_sense_is_a_failure_and_nobody_waits_for_e
 async def test_whoever_gives_up_waiting_gives_up_no_delete():
     api = Deletes(latency=5)
     gatherer = DeleteGatherer(api)
-    waiting = asyncio.ensure_future(asyncio.shield(gatherer.submit(QUEUE, messages("a"))))
+    waiting = asyncio.ensure_future(asyncio.shield(submit(gatherer, QUEUE, messages("a"))))
     await asyncio.sleep(1)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
@@ -230,7 +237,7 @@ async def test_whoever_gives_up_waiting_gives_up_no_delete():
 async def test_close_waits_for_what_is_under_way_and_what_is_to_be_tried_again():
     api = Deletes(fail_calls(BUSY, BUSY), latency=1)
     gatherer = DeleteGatherer(api)
-    result = gatherer.submit(QUEUE, messages("a"))
+    result = submit(gatherer, QUEUE, messages("a"))
     await gatherer.close(within=60)
     assert result.result() == []
     assert len(api.calls) == 3
@@ -246,9 +253,9 @@ async def test_close_with_nothing_to_do_is_immediate():
 async def hang(gatherer_of: Deletes) -> tuple[DeleteGatherer, dict[str, asyncio.Future[list[EntryFailure]]]]:
     """A gatherer with a call that hangs, entries that wait for a call, and one that waits to be tried again."""
     gatherer = DeleteGatherer(gatherer_of)
-    results = {"retried": gatherer.submit(QUEUE, messages("retried"))}
+    results = {"retried": submit(gatherer, QUEUE, messages("retried"))}
     await asyncio.sleep(1.01)
-    results |= {str(n): gatherer.submit(QUEUE, messages(str(n))) for n in range(100)}
+    results |= {str(n): submit(gatherer, QUEUE, messages(str(n))) for n in range(100)}
     await asyncio.sleep(0)
     return gatherer, results
 
@@ -287,7 +294,7 @@ async def test_close_ends_within_its_time_settles_everything_and_starts_nothing_
 async def test_a_result_given_up_is_not_settled_again():
     api = Deletes(lambda handles: {}, latency=100)
     gatherer = DeleteGatherer(api)
-    result = gatherer.submit(QUEUE, messages("a"))
+    result = submit(gatherer, QUEUE, messages("a"))
     await asyncio.sleep(1)
     await gatherer.close(within=1)
     await gatherer.close(within=1)
@@ -296,7 +303,7 @@ async def test_a_result_given_up_is_not_settled_again():
 
 async def test_a_call_that_is_cut_off_before_it_began_settles_its_messages_too():
     api = Deletes()
-    result = DeleteGatherer(api).submit(QUEUE, messages("a", "b"))
+    result = submit(DeleteGatherer(api), QUEUE, messages("a", "b"))
     await asyncio.sleep(0)  # the call's task exists and has not run yet
     for task in asyncio.all_tasks() - {asyncio.current_task()}:
         task.cancel()
@@ -313,9 +320,9 @@ async def test_what_a_call_deletes_is_counted_for_the_batch_it_belongs_to():
         return {handle: BUSY for handle in handles if handle in busy}
 
     gatherer = DeleteGatherer(Deletes(answer))
-    first = gatherer.submit(QUEUE, messages("a1", "a2"))
-    second = gatherer.submit(QUEUE, messages("b1"))
-    third = gatherer.submit(QUEUE, messages("a3"))
+    first = submit(gatherer, QUEUE, messages("a1", "a2"))
+    second = submit(gatherer, QUEUE, messages("b1"))
+    third = submit(gatherer, QUEUE, messages("a3"))
     await asyncio.sleep(0.02)
     assert [first.done(), second.done(), third.done()] == [False] * 3
     busy.clear()
