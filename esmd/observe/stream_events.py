@@ -57,6 +57,16 @@ class ShardLost(ShardEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ListingDoubted(MappingEvent):
+    """A listing lacks shards that the one before it had: it is made again before their positions are forgotten."""
+
+    name: ClassVar[str] = "stream.listing_doubted"
+    shards: int
+    shard_ids: tuple[str, ...]
+    """The first ten of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ShardReseeked(ShardEvent):
     """An iterator was lost; reading goes on at `position`. At TRIM_HORIZON records may be missing or come again."""
 

@@ -46,13 +46,14 @@ class Changes:
         discovered: shards that were not known before.
         lost: shards that vanished before they were read to the end.
         shards: how many are known now.
-        doubted: nothing was taken in: the stream is to be listed again soon.
+        doubted: shards that the listing lacks and the one before it did not. If there are any, nothing of it was taken in:
+            the stream is to be listed again soon.
     """
 
     discovered: tuple[Discovery, ...]
     lost: tuple[str, ...]
     shards: int
-    doubted: bool = False
+    doubted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,11 +209,11 @@ class Bookkeeper:
                     book.graph.put_back(shard_id)
                 book.doubted.clear()
                 missing = frozenset(book.graph.missing(shards))
-                is_doubtful = not missing <= book.missing
+                doubted = tuple(sorted(missing - book.missing))
                 book.missing = missing
-                if is_doubtful:
+                if doubted:
                     # To forget a position cannot be undone: a page that got lost would have all its shards read again.
-                    return replace(await self._keep(book, reader), doubted=True)
+                    return replace(await self._keep(book, reader), doubted=doubted)
                 listed = book.graph.listed(shards)
                 self._note(book, listed.discovered, before)
                 book.lost += listed.lost

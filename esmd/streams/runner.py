@@ -44,6 +44,10 @@ _DOUBT_SECONDS = 1.0
 """Until a listing that is doubted is made again."""
 
 
+_SHARDS_SHOWN = 10
+"""Most shards that one line of the log names."""
+
+
 class _StreamReplacedError(Exception):
     """The stream has another identity than the one being read."""
 
@@ -280,6 +284,13 @@ class StreamRunner:
                     shard=found.shard.id,
                     parents=found.shard.parents,
                     start="passed over" if found.start is None else found.start.place.value,
+                )
+            )
+        if changes.doubted:
+            lacking = changes.doubted
+            around.telemetry.emit(
+                stream.ListingDoubted(
+                    mapping=around.settings.name, shards=len(lacking), shard_ids=lacking[:_SHARDS_SHOWN]
                 )
             )
         for shard_id in changes.lost:

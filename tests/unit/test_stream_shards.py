@@ -121,6 +121,8 @@ async def test_a_listing_that_has_lost_a_page_makes_nothing_come_again(restarted
         assert short
         assert sorted(lab.delivered) == ["a", "b"]
         assert lab.heard(stream.ShardLost) == []
+        (doubt,) = lab.heard(stream.ListingDoubted)
+        assert (doubt.shards, doubt.shard_ids) == (1, ("shardId-000000000000",))
 
 
 async def test_what_two_listings_lack_is_gone():
