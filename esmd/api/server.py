@@ -100,6 +100,7 @@ class _Server:
     def __init__(self, runner: web.AppRunner) -> None:
         self._runner = runner
         self._listeners: list[asyncio.Server] = []
+        self._is_closing = False
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         await self._runner.setup()
@@ -114,15 +115,23 @@ class _Server:
             await listener.start_serving()
 
     async def close(self) -> None:
+        self._is_closing = True
+        # A connection that was accepted in this turn of the loop, and finds its listener closed in the next, is lost.
         for listener in self._listeners:
-            listener.close()
+            for each in listener.sockets:
+                asyncio.get_running_loop().remove_reader(each.fileno())
+        try:
+            await asyncio.sleep(0)
+        finally:
+            for listener in self._listeners:
+                listener.close()
         await self._runner.cleanup()
 
     def _connection(self) -> asyncio.Protocol:
         """What handles one connection: it has to send a request soon, and there may not be too many of them."""
         server = self._runner.server
         assert server is not None  # noqa: S101 - it is set up
-        if len(server.connections) >= MOST_CONNECTIONS:
+        if self._is_closing or len(server.connections) >= MOST_CONNECTIONS:
             return _Closed()
         handler = server()
         _silent.add(handler)

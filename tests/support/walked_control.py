@@ -228,11 +228,20 @@ class _Life:
 
     async def _delete(self) -> None:
         name = str(_UUID)
-        with contextlib.suppress(NotFoundError, InUseError):
-            await asked(lambda: self.lab.set.delete(name))
+        await self._deleted(name)
         assert await asked(lambda: self.lab.set.settled(name)) is None
         while name in self.lab.states():
             await asyncio.sleep(1)
+
+    async def _deleted(self, name: str) -> None:
+        """It is refused while the update, whose asker was cancelled, is under way; and where it has begun already."""
+        while True:
+            try:
+                await asked(lambda: self.lab.set.delete(name))
+            except NotFoundError:
+                return
+            except InUseError:
+                await asyncio.sleep(1)
 
     async def _agree(self) -> None:
         """What the registry keeps is what there is."""
