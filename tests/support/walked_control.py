@@ -234,14 +234,13 @@ class _Life:
             await asyncio.sleep(1)
 
     async def _deleted(self, name: str) -> None:
-        """It is refused while the update, whose asker was cancelled, is under way; and where it has begun already."""
-        while True:
-            try:
-                await asked(lambda: self.lab.set.delete(name))
-            except NotFoundError:
-                return
-            except InUseError:
-                await asyncio.sleep(1)
+        """It is refused where it has begun already, and while the update, whose asker was cancelled, is under way."""
+        with contextlib.suppress(NotFoundError):
+            while self.lab.states().get(name) != "Deleting":
+                try:
+                    await asked(lambda: self.lab.set.delete(name))
+                except InUseError:
+                    await asyncio.sleep(1)
 
     async def _agree(self) -> None:
         """What the registry keeps is what there is."""

@@ -7,7 +7,6 @@ does it at every suspension (`tests/slow/test_cancellation_everywhere.py`).
 from __future__ import annotations
 
 import gc
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,17 +15,21 @@ from support.unwalked import ROOMS, SOMETIMES, UNWALKED
 from support.walked import QUICK, SCENARIOS
 from support.walker import How, Tour
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 @pytest.fixture(scope="module")
-def tour() -> Iterator[Tour]:
+def tour() -> Tour:
     """One for all tests here: what one has done, another need not do again."""
+    tour = Tour(SCENARIOS)
+    _keep()
+    tour.chosen()
+    _keep()  # by now all is loaded that any run loads
+    return tour
+
+
+def _keep() -> None:
+    """Have each run collect its own garbage, and not look through what is there before it."""
     gc.collect()
-    gc.freeze()  # each run collects its own garbage, and nothing else
-    yield Tour(SCENARIOS)
-    gc.unfreeze()
+    gc.freeze()
 
 
 @pytest.mark.parametrize(("name", "how"), QUICK)
