@@ -323,7 +323,7 @@ class Function:
     @property
     def _free(self) -> int:
         """Places that nobody has, whoever waits for them."""
-        return self._invoker.limit - max(self._busy, self._invoker.running)
+        return self.limit - max(self._busy, self._invoker.running)
 
     def _hand_on(self) -> None:
         """Give free places to those who wait, in turn, and tell the listeners of what is left."""

@@ -90,11 +90,8 @@ class DeleteGatherer:
         count = len(messages)
         submission = _Submission(count, done)
         self._unsettled += count
-        if count <= MAX_RECEIVE:
-            self._wait(_Part(queue, messages, submission))
-        else:
-            for start in range(0, count, MAX_RECEIVE):
-                self._wait(_Part(queue, messages[start : start + MAX_RECEIVE], submission))
+        for start in range(0, count, MAX_RECEIVE):
+            self._wait(_Part(queue, messages[start : start + MAX_RECEIVE], submission))
         self._schedule_flush()
 
     async def close(self, *, within: float) -> None:

@@ -12,6 +12,9 @@ from esmd.mappings.values import dataclass
 
 Level = Literal["debug", "info", "warning", "error"]
 
+IDS_SHOWN = 10
+"""Most ids that one line of the log names; the counts beside them are complete."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:

@@ -22,6 +22,7 @@ from esmd.mappings.scaling import Scaling
 from esmd.mappings.settlement import Settled, TryAgain, settle
 from esmd.observe import mapping_events as say
 from esmd.observe.context import bind, bound_context, forget_request, remember_request, request_context, unbind
+from esmd.observe.events import IDS_SHOWN
 from esmd.observe.ids import new_batch_id, new_request_id
 from esmd.pollers.sqs import MAX_VISIBILITY
 from esmd.pollers.visibility import change_visibility
@@ -39,9 +40,6 @@ if TYPE_CHECKING:
     from esmd.pollers.sqs import EntryFailure, Queue, SqsApi
     from esmd.sqs.heartbeat import Heartbeat
     from esmd.sqs.settings import SqsSettings
-
-IDS_SHOWN = 10
-"""Most record ids of one log line; the counts beside them are complete."""
 
 _PATIENCE = 30.0
 """Seconds to wait for a free place before saying again that the batch is delayed."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from esmd.observe import mapping_events as say
 from esmd.observe import stream_events as stream
+from esmd.observe.events import IDS_SHOWN
 from esmd.pollers.errors import Kind, SourceError
 from esmd.state.errors import OtherStreamError, StateError
 from esmd.state.protocol import StreamIdentity
@@ -42,10 +43,6 @@ if TYPE_CHECKING:
 
 _DOUBT_SECONDS = 1.0
 """Until a listing that is doubted is made again."""
-
-
-_SHARDS_SHOWN = 10
-"""Most shards that one line of the log names."""
 
 
 class _StreamReplacedError(Exception):
@@ -287,10 +284,11 @@ class StreamRunner:
                 )
             )
         if changes.doubted:
-            lacking = changes.doubted
             around.telemetry.emit(
                 stream.ListingDoubted(
-                    mapping=around.settings.name, shards=len(lacking), shard_ids=lacking[:_SHARDS_SHOWN]
+                    mapping=around.settings.name,
+                    shards=len(changes.doubted),
+                    shard_ids=changes.doubted[:IDS_SHOWN],
                 )
             )
         for shard_id in changes.lost:

@@ -345,6 +345,20 @@ async def test_a_connection_that_asks_nothing_is_closed(collector, folder, monke
         await writer.wait_closed()
 
 
+async def test_a_connection_that_is_accepted_while_the_server_closes_is_closed_too(collector, folder):
+    with socket.socket(socket.AF_UNIX) as waiting, socket.socket(socket.AF_UNIX) as client:
+        waiting.bind(str(folder / "s"))
+        waiting.listen()
+        waiting.setblocking(False)
+        made = await server.serve(parts(collector), [waiting])
+        client.connect(str(folder / "s"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # accepted, and no connection yet
+        await made.close()
+        client.settimeout(10)
+        assert await asyncio.to_thread(client.recv, 1) == b""
+
+
 async def test_connections_above_the_bound_are_closed(collector, folder, monkeypatch):
     monkeypatch.setattr(server, "MOST_CONNECTIONS", 2)
     async with served(collector, folder) as (path, _), contextlib.AsyncExitStack() as stack:

@@ -7,6 +7,7 @@ does it at every suspension (`tests/slow/test_cancellation_everywhere.py`).
 from __future__ import annotations
 
 import gc
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,15 +16,19 @@ from support.unwalked import ROOMS, SOMETIMES, UNWALKED
 from support.walked import QUICK, SCENARIOS
 from support.walker import How, Tour
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 
 @pytest.fixture(scope="module")
-def tour() -> Tour:
+def tour() -> Iterator[Tour]:
     """One for all tests here: what one has done, another need not do again."""
     tour = Tour(SCENARIOS)
     _keep()
     tour.chosen()
     _keep()  # by now all is loaded that any run loads
-    return tour
+    yield tour
+    gc.unfreeze()
 
 
 def _keep() -> None:

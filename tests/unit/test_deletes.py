@@ -128,6 +128,17 @@ async def test_ten_do_not_wait_for_the_call_under_way():
     await closed(gatherer)
 
 
+async def test_a_post_that_finds_no_room_in_a_call_is_cut_and_settled_with_its_last_message():
+    api = Deletes(latency=1)
+    gatherer = DeleteGatherer(api)
+    first, second = submit(gatherer, QUEUE, messages(*"abc")), submit(gatherer, QUEUE, messages(*"ABCDEFGHI"))
+    await asyncio.sleep(1.5)
+    assert api.handles == [[*"abcABCDEFG"], [*"HI"]]
+    assert (first.done(), second.done()) == (True, False)
+    assert await second == []
+    await closed(gatherer)
+
+
 async def test_a_call_never_mixes_queues():
     other = Queue(url="orders-made-anew", visibility_timeout=30, max_receive_count=None, dead_letter_arn=None)
     api = Deletes()
