@@ -13,10 +13,12 @@ from esmd.config.binding import spellings_of
 from esmd.config.loader import Loaded, load
 from esmd.config.schema import AwsSettings, DynamoDbMapping, FunctionSettings, KinesisMapping, SqsMapping
 
+from support.examples import examples
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-ANY = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+ANY = settings(deadline=None, max_examples=examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 WORDS = [
     *(

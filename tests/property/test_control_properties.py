@@ -20,6 +20,7 @@ from esmd.control.protocol import ConflictError, ControlError, InUseError
 from esmd.state.memory import MemoryStateStore
 
 from support.control_lab import ControlLab, config, function, mapping
+from support.examples import examples
 
 if TYPE_CHECKING:
     from esmd.config.schema import Config
@@ -137,7 +138,7 @@ async def act(first: Config, plan: list[tuple[Any, ...]]) -> None:
     await lab.end()
 
 
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(first=configurations, plan=st.lists(steps, max_size=12))
 def test_whatever_is_asked_for_in_the_end_what_is_wanted_runs_once_with_its_latest_settings(first, plan):
     with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:

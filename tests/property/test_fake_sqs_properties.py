@@ -12,6 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from esmd.testing.queues import QueueEngine
 from esmd.testing.sqs_errors import SqsError
 
+from support.examples import examples
+
 GROUPS = st.sampled_from("abc")
 MOST_RECEIVES = 3
 
@@ -152,6 +154,6 @@ class EngineMachine(RuleBasedStateMachine):
 
 
 EngineMachine.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=examples(150), stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestEngine = EngineMachine.TestCase

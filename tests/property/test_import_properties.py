@@ -10,6 +10,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.examples import examples
 from support.imports import serverless, template
 
 NAMES = st.sampled_from(["A", "B", "P", "Q", "F", "C", "AWS::Region", "AWS::NoValue", "", "x", "Arn", "0", "StreamArn"])
@@ -119,7 +120,7 @@ def is_orderly(result: Any) -> None:
         assert result.config.mappings
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(data=TEMPLATES)
 def test_any_template_is_imported_or_refused(data):
     file = written(json.dumps(data), "t.json")
@@ -158,7 +159,7 @@ SERVICES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(data=SERVICES)
 def test_any_service_is_imported_or_refused(data):
     file = written(json.dumps(data), "serverless.yml")

@@ -13,6 +13,8 @@ from esmd.mappings.exact_json import decode
 from esmd.mappings.filters import compile_filters
 from esmd.mappings.patterns import InvalidPattern, compile_pattern
 
+from support.examples import examples
+
 # Few names and values, so that patterns and events meet often; a dotted name, so that spellings do.
 NAMES = st.sampled_from(["a", "b", "c", "a.b", "b.c"])
 SCALARS = st.sampled_from([None, True, False, 0, 1, 2, 1.5, "", "x", "xy", "X", "1"])
@@ -55,7 +57,6 @@ ANY_JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=20,
 )
-
 
 # Random patterns hardly ever match random events. These nearly agree in shape, and differ where it is delicate: in
 # lists of objects, with fields there and not there.
@@ -173,7 +174,7 @@ def spells_a_path_twice(value: Any) -> bool:
     )
 
 
-@settings(deadline=None, max_examples=250)
+@settings(deadline=None, max_examples=examples(250))
 @given(pattern=PATTERNS, value=EVENTS)
 def test_agrees_with_the_slow_matcher(pattern, value):
     assume(not spells_a_path_twice(value))
@@ -185,7 +186,7 @@ def test_agrees_with_the_slow_matcher(pattern, value):
     assert compiled.matches(value) is slowly_matches(pattern, value)
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=examples(400))
 @given(pattern=TIGHT_PATTERNS, value=TIGHT_EVENTS)
 @example(pattern={"a": {"b": [1], "c": [1]}}, value={"a": [{"b": 1}, {"c": 1}]})
 @example(pattern={"a": {"b": [1], "c": [{"exists": False}]}}, value={"a": [{"b": 1}, {"c": 1}]})
@@ -273,7 +274,7 @@ def error_of(text: str) -> InvalidPattern | None:
     return None
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=examples(500))
 @given(text=st.text() | st.builds(json.dumps, PATTERN_LIKE | ANY_JSON) | st.text(alphabet='{}[]":,a1\\ *'))
 def test_a_text_is_a_pattern_or_invalid_and_nothing_else(text):
     error = error_of(text)

@@ -17,6 +17,8 @@ from esmd.pollers.localstack import Connection, LocalStackClients
 from esmd.pollers.wire_credentials import Credentials
 from esmd.pollers.wire_routes import route_of
 
+from support.examples import examples
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -196,7 +198,7 @@ def situations(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(situations())
 def test_what_is_found_without_botocore_is_what_botocore_finds(situation):
     with said(situation["environ"], situation["files"]):

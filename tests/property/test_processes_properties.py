@@ -15,6 +15,7 @@ from esmd.processes.messages import Changed, Drain, packed, unpacked
 from esmd.processes.shares import share
 from esmd.streams.leases import Leases
 
+from support.examples import examples
 from support.fleet_lab import NAME, FleetLab, fleet
 
 READERS = st.integers(0, 3)
@@ -194,7 +195,7 @@ async def story(steps: list[tuple[str, Any]]) -> None:
         assert not [event for _, event in lab.said if event.name == "internal.error"]
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(steps=STEPS)
 def test_processes_may_come_and_go_and_shards_too_and_every_key_keeps_its_order(steps):
     """That a shard has one reader at a time is asserted by the handler."""

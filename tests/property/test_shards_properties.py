@@ -10,6 +10,8 @@ from esmd.pollers.shards import Phase, ShardGraph
 from esmd.pollers.streams import LATEST, TRIM_HORIZON, Seek, Shard
 from esmd.testing.stream_engine import StreamEngine
 
+from support.examples import examples
+
 STARTS = [TRIM_HORIZON, LATEST, Seek.at_time(0)]
 PICK = st.integers(0, 10_000)
 
@@ -207,4 +209,4 @@ def test_records_come_once_and_in_order_per_key_through_any_resharding(steps, mo
 
 
 TestLineage = LineageMachine.TestCase
-TestLineage.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestLineage.settings = settings(max_examples=examples(60), stateful_step_count=30, deadline=None)

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from esmd.api.sigv4_check import SignatureRefused, SignedRequest, check_signature
 
+from support.examples import examples
+
 NOW = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
 SECRETS = {"AKIDEXAMPLE": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "OTHER": "other"}
 
@@ -38,6 +40,7 @@ HEADERS = st.dictionaries(
     VALUES,
     max_size=4,
 )
+
 BODIES = st.binary(max_size=40)
 
 
@@ -98,7 +101,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(METHODS, PATHS, PARAMS, HEADERS, BODIES)
 def test_a_request_that_was_changed_is_refused(change, method, path, params, headers, body):
     with pytest.raises(SignatureRefused) as refused:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from esmd.mappings.outcomes import FunctionError, Outcome, Rejected, Success, Throttled, Unreachable
 from esmd.pollers.errors import Failure, Kind
 
+from support.examples import examples
 from support.mapping_lab import BROKEN, NO_QUEUE, Lab, mapping
 
 if TYPE_CHECKING:
@@ -226,7 +227,7 @@ def in_virtual_time(story: Coroutine[Any, Any, None]) -> None:
         runner.run(story)
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(plans())
 def test_nothing_is_lost_and_nothing_is_deleted_without_a_success(plan: Plan) -> None:
     in_virtual_time(live(plan))

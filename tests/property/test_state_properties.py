@@ -16,6 +16,8 @@ from esmd.state.position import LATEST, SHARD_END, TRIM_HORIZON, Position
 from esmd.state.protocol import ShardProgress, StateStore, StreamIdentity
 from esmd.state.sqlite import SqliteStateStore
 
+from support.examples import examples
+
 NUMBERS = st.integers(0, 30).map(str) | st.integers(0, 10**56).map(str) | st.integers(0, 9).map(lambda n: f"00{n}")
 STARTS = st.sampled_from([TRIM_HORIZON, LATEST]) | st.floats(0, 2e9).map(Position.at_timestamp)
 POSITIONS = STARTS | NUMBERS.map(Position.after) | st.just(SHARD_END)
@@ -30,6 +32,7 @@ PROGRESS = st.builds(
     window=TEXTS,
     updated_at=st.floats(0, 2e9),
 )
+
 MAPPINGS = st.sampled_from(["one", "two"])
 IDENTITIES = st.builds(StreamIdentity, st.sampled_from(["arn-1", "arn-2"]), st.sampled_from(["then", "now"]))
 
@@ -150,4 +153,4 @@ class Stores(RuleBasedStateMachine):
 
 
 TestStores = Stores.TestCase
-TestStores.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)
+TestStores.settings = settings(max_examples=examples(30), stateful_step_count=20, deadline=None)

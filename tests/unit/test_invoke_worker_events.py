@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from esmd.invoke import worker
 
+from support.examples import examples
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
@@ -22,7 +24,7 @@ def large(value):
     return json.dumps([value, " " * worker.LARGE_BYTES]).encode()
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(VALUES)
 def test_a_large_event_is_read_as_a_small_one(value):
     event = large(value)
