@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import gc
+import itertools
 import os
 import sys
 from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+from botocore.loaders import JSONFileLoader, Loader
 
 from esmd.testing.embedded import ministack_process
 from esmd.testing.fake_sqs import FakeSqs
@@ -42,6 +46,8 @@ FOREIGN_NAMES = {
 
 # The same examples in every run, so that a change is judged by itself; `make explore` looks for new ones.
 hypothesis.settings.register_profile("steady", derandomize=True, deadline=None)
+# A fifth for `make test-fast`, which is run after every change.
+hypothesis.settings.register_profile("few", derandomize=True, deadline=None, max_examples=20)
 hypothesis.settings.register_profile("explore", max_examples=1000, deadline=None, print_blob=True)
 # Few: `make mutants` runs them again for every mutant.
 # Nor is the smallest example of any interest there, only that there is one.
@@ -68,6 +74,12 @@ def pytest_sessionstart() -> None:
         sys.setrecursionlimit(8 * sys.getrecursionlimit())  # mutmut's detours take frames, and some tests nest deeply
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave folders unread all of whose tests are left out: reading them takes longer than running many tests."""
+    left_out = "not server" in config.option.markexpr and collection_path.name in PROCESS_FOLDERS
+    return True if left_out and collection_path.parent == config.rootpath / "tests" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that start servers or processes, so that nobody has to remember."""
     for item in items:
@@ -76,13 +88,46 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.server)
 
 
+def pytest_collection_finish() -> None:
+    """Have the garbage collector not look through thousands of tests whenever one of them makes garbage."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def botocore_data() -> Iterator[None]:
+    """Look through botocore's descriptions of services once, not in every session: most of what a client costs."""
+    read = functools.cache(JSONFileLoader().load_file)
+    look_through = Loader.list_available_services
+    services: dict[tuple[str, ...], list[str]] = {}
+
+    def list_available_services(loader: Loader, type_name: str) -> list[str]:
+        where = (type_name, *filter(os.path.isdir, loader.search_paths))
+        if where not in services:
+            services[where] = look_through(loader, type_name)
+        return services[where]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JSONFileLoader, "load_file", lambda _, file_path: read(file_path))
+        patch.setattr(Loader, "list_available_services", list_available_services)
+        yield
+
+
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Folders that are not there yet, each to stand for the home of one test."""
+    folder = tmp_path_factory.mktemp("homes")
+    return (folder / str(n) for n in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def clean_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def clean_environment(homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     """Hide the developer's own settings; return the folder that stands for the home."""
     for name in list(os.environ):
         if name.startswith(FOREIGN_PREFIXES) or name in FOREIGN_NAMES:
             monkeypatch.delenv(name)
-    home = tmp_path_factory.mktemp("home")
+    home = next(homes)
+    home.mkdir()
     for name, folder in {
         "HOME": home,
         "XDG_CONFIG_HOME": home / ".config",
