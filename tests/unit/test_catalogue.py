@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from pathlib import Path
 
@@ -13,7 +14,12 @@ from esmd.observe.events import Event
 
 RENEW = "run: python -m esmd.observe.catalogue"
 CLASSES = [each for classes in catalogue.event_classes().values() for each in classes]
-PAGE = catalogue.page()
+
+
+@functools.cache
+def page() -> str:
+    """The catalogue as the code has it."""
+    return catalogue.page()
 
 
 def subclasses(kind: type) -> set[type]:
@@ -22,7 +28,7 @@ def subclasses(kind: type) -> set[type]:
 
 def test_the_page_in_the_docs_is_fresh():
     assert Path(__file__).parents[2] / "docs" / "events.md" == catalogue.PAGE
-    assert catalogue.PAGE.read_text(encoding="utf-8") == PAGE, RENEW
+    assert catalogue.PAGE.read_text(encoding="utf-8") == page(), RENEW
 
 
 def test_every_event_that_can_be_said_is_in_it():
@@ -55,22 +61,22 @@ class TestEach:
         assert [name for name in floats if not name.endswith(("_s", "_ms"))] == []
 
     def test_is_on_the_page_with_all_its_keys(self, kind):
-        section = PAGE.partition(f"\n### {kind.name}\n")[2].partition("\n### ")[0]
+        section = page().partition(f"\n### {kind.name}\n")[2].partition("\n### ")[0]
         assert [f.name for f in dataclasses.fields(kind) if f"| `{f.name}` |" not in section] == []
 
 
 def test_notes_under_fields_reach_the_page_also_from_a_base():
-    section = PAGE.partition("\n### batch.failed\n")[2].partition("\n### ")[0]
+    section = page().partition("\n### batch.failed\n")[2].partition("\n### ")[0]
     assert "Until the first of its messages is visible again." in section
     assert "age of the last record when the invocation was sent" in section
 
 
 def test_links_of_the_index_lead_to_headings():
-    anchors = {re.sub(r"[^\w-]", "", heading) for heading in re.findall(r"^### (.+)$", PAGE, re.MULTILINE)}
-    assert set(re.findall(r"\]\(#([^)]+)\)", PAGE)) == anchors
+    anchors = {re.sub(r"[^\w-]", "", heading) for heading in re.findall(r"^### (.+)$", page(), re.MULTILINE)}
+    assert set(re.findall(r"\]\(#([^)]+)\)", page())) == anchors
 
 
 def test_main_writes_the_page(tmp_path, monkeypatch):
     monkeypatch.setattr(catalogue, "PAGE", tmp_path / "events.md")
     catalogue.main()
-    assert (tmp_path / "events.md").read_text(encoding="utf-8") == PAGE
+    assert (tmp_path / "events.md").read_text(encoding="utf-8") == page()

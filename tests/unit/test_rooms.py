@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import os
 import subprocess
@@ -65,7 +66,10 @@ def imported(tree: ast.AST) -> Iterator[str]:
             yield from (f"{prefix}.{alias.name}" for alias in node.names if f"{prefix}.{alias.name}" in MODULES)
 
 
-IMPORTS = {name: imports_of(path) for name, path in MODULES.items()}
+@functools.cache
+def imports() -> dict[str, set[str]]:
+    """What each module imports."""
+    return {name: imports_of(path) for name, path in MODULES.items()}
 
 
 def inside(name: str, *rooms: str) -> bool:
@@ -76,7 +80,7 @@ def strangers(room: str, *allowed: str) -> list[str]:
     """What modules of `room` import of esmd outside `allowed`."""
     return [
         f"{module} imports {name}"
-        for module, names in IMPORTS.items()
+        for module, names in imports().items()
         if inside(module, room)
         for name in sorted(names)
         if inside(name, "esmd") and not inside(name, *allowed) and name != "esmd"
@@ -86,10 +90,10 @@ def strangers(room: str, *allowed: str) -> list[str]:
 def test_the_walk_sees_the_code():
     assert {"esmd", "esmd.cli", "esmd.mappings.batching", "esmd.pollers.sqs", "esmd.config.schema"} <= MODULES.keys()
     assert len(MODULES) > 90
-    assert "esmd.mappings.records" in IMPORTS["esmd.sqs.batch"]
-    assert "esmd.function" in IMPORTS["esmd.sqs.batch"], "imports for type checking count"
-    assert "esmd.assembly" in IMPORTS["esmd.cli.run"], "late imports count"
-    assert "esmd.config.aws" in IMPORTS["esmd.assembly"], "`from package import module` counts"
+    assert "esmd.mappings.records" in imports()["esmd.sqs.batch"]
+    assert "esmd.function" in imports()["esmd.sqs.batch"], "imports for type checking count"
+    assert "esmd.assembly" in imports()["esmd.cli.run"], "late imports count"
+    assert "esmd.config.aws" in imports()["esmd.assembly"], "`from package import module` counts"
 
 
 def test_the_rules_import_nothing_but_each_other():
@@ -99,7 +103,7 @@ def test_the_rules_import_nothing_but_each_other():
 def test_the_rules_know_no_socket_clock_loop_or_logger():
     impure = [
         f"{module} imports {name}"
-        for module, names in IMPORTS.items()
+        for module, names in imports().items()
         if inside(module, "esmd.mappings")
         for name in sorted(names)
         if name.partition(".")[0] in IMPURE
@@ -119,7 +123,7 @@ def test_pollers_know_the_rules_only():
 def test_what_is_for_development_is_used_by_commands_for_development_alone(room):
     users = [
         module
-        for module, names in IMPORTS.items()
+        for module, names in imports().items()
         if not inside(module, "esmd.testing", "esmd.dev", "esmd.cli.dev", "esmd.cli.event", "esmd.cli.event_arguments")
         and any(inside(name, room) for name in names)
     ]
@@ -129,7 +133,7 @@ def test_what_is_for_development_is_used_by_commands_for_development_alone(room)
 def test_imports_are_absolute_and_by_the_packages_name():
     wrong = [
         f"{module} imports {name}"
-        for module, names in IMPORTS.items()
+        for module, names in imports().items()
         for name in sorted(names)
         if name.startswith(".") or name.partition(".")[0] in {"pollers", "mappings", "config"}
     ]
@@ -138,7 +142,9 @@ def test_imports_are_absolute_and_by_the_packages_name():
 
 def test_the_workers_runtime_needs_the_standard_library_only():
     # It runs in the handler's process, where nothing else of ours may be importable.
-    foreign = [name for name in IMPORTS["esmd.invoke.runtime"] if name.partition(".")[0] not in sys.stdlib_module_names]
+    foreign = [
+        name for name in imports()["esmd.invoke.runtime"] if name.partition(".")[0] not in sys.stdlib_module_names
+    ]
     assert foreign == []
 
 
