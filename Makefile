@@ -33,10 +33,15 @@ run: $(READY) ## Show mappings at work, on an AWS of their own (Ctrl-C ends it)
 	@$(BIN)/esmd dev examples/quickstart --traffic examples/quickstart/traffic.jsonl $(ARGS)
 
 .PHONY: test
-test: $(READY) servers check ## Check the code and its speed, and run every test but the slow ones
+test: ## Check the code and its speed, and run every test but the slow ones
+	@$(MAKE) --no-print-directory -j 3 ready-to-test
 	@lost=; $(BIN)/python -m benchmarks.guard || lost=1; \
 		$(BIN)/pytest -m "not slow" $(SIDE_BY_SIDE) $(ARGS) || exit $$?; \
 		test -z "$$lost" || { echo "make test: the guard of the benchmarks failed, see above the tests" >&2; exit 1; }
+
+# Side by side: what is installed for the tests needs nothing of .venv.
+.PHONY: ready-to-test
+ready-to-test: check localstack aws-cli kinesis-local
 
 .PHONY: test-fast
 test-fast: $(READY) ## Run the quick tests only: no servers
@@ -109,9 +114,15 @@ fmt: $(READY) ## Format the code and mend what the linter can mend
 	@$(BIN)/ruff format -q .
 
 .PHONY: servers
-servers: localstack ## Install the optional test servers that this machine can have
+servers: localstack kinesis-local aws-cli ## Install the optional test servers that this machine can have
+
+.PHONY: kinesis-local
+kinesis-local:
 	@sh tests/servers/install_kinesis_local.sh \
 		|| echo "kinesis-local could not be installed; its tests will be skipped (make servers tries again)"
+
+.PHONY: aws-cli
+aws-cli:
 	@sh tests/servers/install_aws_cli.sh \
 		|| echo "the aws-cli could not be installed; its tests will be skipped (make servers tries again)"
 

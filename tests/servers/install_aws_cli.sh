@@ -28,5 +28,5 @@ fi
 echo "installing the aws-cli in .aws-cli with $python (once, about half a minute)"
 rm -rf "$venv"
 "$python" -m venv "$venv"
-"$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps -r "$pins"
+"$venv/bin/python" -m pip install -q --disable-pip-version-check --no-compile --no-deps -r "$pins"
 cp "$pins" "$stamp"

@@ -70,7 +70,7 @@ echo "installing LocalStack in .localstack/venv with $python (once, about a minu
 rm -rf "$venv"
 mkdir -p "$root"
 "$python" -m venv "$venv"
-"$venv/bin/python" -m pip install -q --disable-pip-version-check -c "$pins" 'localstack-core[runtime]==2026.3.0'
+"$venv/bin/python" -m pip install -q --disable-pip-version-check --no-compile -c "$pins" 'localstack-core[runtime]==2026.3.0'
 cp "$pins" "$stamp"
 install_plugin
 install_kinesis

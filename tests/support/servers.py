@@ -53,6 +53,7 @@ def localstack_process() -> ServerProcess:
             (libraries / LOCALSTACK_KINESIS.name).symlink_to(LOCALSTACK_KINESIS)
         return {
             **inherited,
+            "PYTHONDONTWRITEBYTECODE": "",  # it is not compiled when it is installed: it uses a quarter of that
             "PATH": f"{LOCALSTACK_PYTHON.parent}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(folder),
             "TMPDIR": str(folder),  # where it leaves the code of functions
