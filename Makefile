@@ -11,6 +11,8 @@ ARGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 # Tests run side by side, a file at a time, those with servers first: they wait more than they work, the last ones do not.
 SIDE_BY_SIDE ?= -n 3 --dist loadfile --no-loadscope-reorder
+# Those without servers only work.
+SIDE_BY_SIDE_FAST ?= -n auto --maxprocesses 8 --dist loadfile
 
 .PHONY: help
 help: ## Show this list
@@ -44,8 +46,8 @@ test: ## Check the code and its speed, and run every test but the slow ones
 ready-to-test: check localstack aws-cli kinesis-local
 
 .PHONY: test-fast
-test-fast: $(READY) ## Run the quick tests only: no servers
-	@$(BIN)/pytest -m "not server and not slow" $(SIDE_BY_SIDE) $(ARGS)
+test-fast: $(READY) ## Run the quick tests only: no servers, fewer of what is many alike
+	@HYPOTHESIS_PROFILE=few $(BIN)/pytest -m "not server and not slow and not thorough" $(SIDE_BY_SIDE_FAST) $(ARGS)
 
 .PHONY: test-slow
 test-slow: $(READY) servers ## Run the slow tests: large runs, many kills

@@ -63,6 +63,21 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Have looptime look once at each fixture: it lists all of pytest-asyncio for it, in every test."""
+    plugin = config.pluginmanager.getplugin("looptime_plugin")
+    look = plugin._should_patch
+    known: dict[tuple[str, str], bool] = {}
+
+    def should_patch(fixture: pytest.FixtureDef[object], request: pytest.FixtureRequest) -> bool:
+        key = (fixture.func.__module__, fixture.argname)
+        if key not in known:
+            known[key] = look(fixture, request)
+        return known[key]
+
+    plugin._should_patch = should_patch
+
+
 def pytest_sessionstart() -> None:
     """Say that there is no current event loop.
 

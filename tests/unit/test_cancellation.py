@@ -37,7 +37,10 @@ def _keep() -> None:
     gc.freeze()
 
 
-@pytest.mark.parametrize(("name", "how"), QUICK)
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [pytest.param(name, how, marks=[] if how == "cut" else pytest.mark.thorough) for name, how in QUICK],
+)
 def test_nothing_is_lost_wherever_it_is_cancelled(name: str, how: How, tour: Tour) -> None:
     tour.sampled(name, how)
 

@@ -50,9 +50,14 @@ def modules() -> Iterator[tuple[str, Path]]:
 MODULES = dict(modules())
 
 
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imports_of(path: Path) -> set[str]:
     """Names that the module imports anywhere in it: also late, also for type checking."""
-    return set(imported(ast.parse(path.read_text(encoding="utf-8"))))
+    return set(imported(tree_of(path)))
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
@@ -187,4 +192,4 @@ def test_a_daemon_is_small_because_it_loads_nothing_that_only_others_need():
 def test_a_module_says_what_it_answers_for_and_is_not_too_long(name):
     text = MODULES[name].read_text(encoding="utf-8")
     assert len(text.splitlines()) <= MOST_LINES
-    assert ast.get_docstring(ast.parse(text)), "a module begins with a docstring"
+    assert ast.get_docstring(tree_of(MODULES[name])), "a module begins with a docstring"
