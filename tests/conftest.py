@@ -46,8 +46,8 @@ FOREIGN_NAMES = {
 
 # The same examples in every run, so that a change is judged by itself; `make explore` looks for new ones.
 hypothesis.settings.register_profile("steady", derandomize=True, deadline=None)
-# A fifth for `make test-fast`, which is run after every change.
-hypothesis.settings.register_profile("few", derandomize=True, deadline=None, max_examples=20)
+# A tenth for `make test-fast`, which is run after every change.
+hypothesis.settings.register_profile("few", derandomize=True, deadline=None, max_examples=10)
 hypothesis.settings.register_profile("explore", max_examples=1000, deadline=None, print_blob=True)
 # Few: `make mutants` runs them again for every mutant.
 # Nor is the smallest example of any interest there, only that there is one.

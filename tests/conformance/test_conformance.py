@@ -22,9 +22,18 @@ pytestmark = pytest.mark.server
 
 WITHIN = 120.0
 SCENARIOS = scenarios()
+SUBJECTS = [
+    ("ministack", "wire"),
+    ("ministack", "botocore"),
+    ("kinesis-local", "wire"),
+    ("localstack", "wire"),
+    pytest.param("kinesis-local", "botocore", marks=pytest.mark.slow),
+    pytest.param("localstack", "botocore", marks=pytest.mark.slow),
+]
+"""The servers, and the client by which the daemon talks to each. Every day botocore is tried on one of them."""
 
 
-@pytest.fixture(scope="module", params=["ministack", "kinesis-local", "localstack"])
+@pytest.fixture(scope="module")
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     if request.param != "kinesis-local":  # runs already, for the other tests
         url = request.getfixturevalue(request.param)
@@ -40,7 +49,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
         pytest.skip(str(error))
 
 
-@pytest.fixture(scope="module", params=["wire", "botocore"])
+@pytest.fixture(scope="module")
 def results(
     request: pytest.FixtureRequest, server: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Result]:
@@ -49,6 +58,7 @@ def results(
     return {result.scenario: result for result in found}
 
 
+@pytest.mark.parametrize(("server", "results"), SUBJECTS, indirect=True, scope="module")
 @pytest.mark.parametrize("name", [each.name for each in SCENARIOS])
 def test_what_aws_was_recorded_to_do(results: dict[str, Result], name: str) -> None:
     result = results[name]

@@ -6,6 +6,8 @@ import asyncio
 import json
 from itertools import accumulate
 
+import pytest
+
 from esmd.mappings.outcomes import Success, Throttled
 from esmd.observe.events import EnvironmentStarted, FunctionInit, FunctionThrottled, HandlerCrashed
 
@@ -13,17 +15,20 @@ from support.forms import needs
 from support.functions import function_of
 from support.invocations import answer, call, until
 
-CROWD = 1000
-PLACES = 50
+CROWDS = [
+    pytest.param(200, 10, id="200-at-10"),
+    pytest.param(1000, 50, id="1000-at-50", marks=pytest.mark.slow),
+]
 
 
-async def test_1000_invocations_at_a_concurrency_of_50_each_run_once_and_get_their_own_answer(
-    form, make, said_there, tmp_path
+@pytest.mark.parametrize(("crowd", "places"), CROWDS)
+async def test_invocations_of_a_crowd_each_run_once_and_get_their_own_answer(
+    crowd, places, form, make, said_there, tmp_path
 ):
     """As mappings do it: a place is waited for, then used. The handlers themselves write down who came and who left."""
     journal, door = tmp_path / "journal", tmp_path / "door"
     journal.touch()
-    invoker = await make("answering:crowd", concurrency=PLACES, timeout=60.0)
+    invoker = await make("answering:crowd", concurrency=places, timeout=60.0)
     function = function_of(invoker)
 
     async def one(number):
@@ -31,24 +36,24 @@ async def test_1000_invocations_at_a_concurrency_of_50_each_run_once_and_get_the
         event = json.dumps({"number": number, "journal": str(journal), "door": str(door)}).encode()
         return await function.invoke_in_place(event, request_id=f"request-{number}")
 
-    invocations = [asyncio.create_task(one(number)) for number in range(CROWD)]
-    await until(lambda: journal.read_text().count("+") >= PLACES, seconds=60.0)
-    assert (function.busy, function.room) == (PLACES, 0)
+    invocations = [asyncio.create_task(one(number)) for number in range(crowd)]
+    await until(lambda: journal.read_text().count("+") >= places, seconds=60.0)
+    assert (function.busy, function.room) == (places, 0)
     assert await function.invoke(b"{}", request_id="one too many") == Throttled()
     door.touch()
     outcomes = await asyncio.gather(*invocations)
 
     assert [outcome for outcome in outcomes if not isinstance(outcome, Success)] == []
     answers = [json.loads(outcome.payload) for outcome in outcomes]
-    assert [given["number"] for given in answers] == list(range(CROWD))
+    assert [given["number"] for given in answers] == list(range(crowd))
     if form.has("our id"):
-        assert [given["request_id"] for given in answers] == [f"request-{number}" for number in range(CROWD)]
-    assert len({given["request_id"] for given in answers}) == CROWD
+        assert [given["request_id"] for given in answers] == [f"request-{number}" for number in range(crowd)]
+    assert len({given["request_id"] for given in answers}) == crowd
     lines = journal.read_text().splitlines()
-    assert sorted(int(line[1:]) for line in lines if line[0] == "+") == list(range(CROWD))
-    assert max(accumulate(1 if line[0] == "+" else -1 for line in lines)) == PLACES
+    assert sorted(int(line[1:]) for line in lines if line[0] == "+") == list(range(crowd))
+    assert max(accumulate(1 if line[0] == "+" else -1 for line in lines)) == places
     assert (function.busy, invoker.running) == (0, 0)
-    assert len(said_there.of(EnvironmentStarted)) <= PLACES
+    assert len(said_there.of(EnvironmentStarted)) <= places
     assert said_there.of(HandlerCrashed) == []
 
 
