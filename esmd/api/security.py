@@ -70,7 +70,7 @@ class Guard:
                 403, "ForeignHost", "this is not the name of a host that is served here", hint="add it to api.hosts"
             )
         origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != request.headers["Host"].lower():
+        if origin is not None and _host_of(origin) != request.headers["Host"].lower():
             return refusal(403, "ForeignOrigin", "requests from pages of other sites are refused")
         if self._token is not None and request.path not in _OPEN and not (self._shown(request) or _is_signed(request)):
             answer = refusal(
@@ -126,6 +126,14 @@ def _password(credentials: bytes) -> bytes:
         return base64.b64decode(credentials, validate=True).partition(b":")[2]
     except ValueError:
         return b""
+
+
+def _host_of(origin: str) -> str | None:
+    """Host and port of an `Origin` header; None where that is no URL."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 def _is_signed(request: web.Request) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import socket
-import traceback
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,8 +12,8 @@ from aiohttp import web
 
 from esmd.api.errors import refusal, refused
 from esmd.api.security import Guard, with_body
+from esmd.api.server_log import ServerLog, failed
 from esmd.control.protocol import ControlError
-from esmd.observe.control_events import ApiFailed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -55,14 +54,14 @@ def make_app(parts: ApiParts) -> web.Application:
     async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:
         """Let the guard judge, and make JSON of whatever goes wrong."""
         _silent.discard(request.protocol)
-        if (answer := guard.refuses(request)) is not None:
-            return answer
-        bounded = await with_body(request)
-        if isinstance(bounded, web.Response):
-            return bounded
-        if (answer := await guard.refuses_signature(bounded)) is not None:
-            return answer
         try:
+            if (answer := guard.refuses(request)) is not None:
+                return answer
+            bounded = await with_body(request)
+            if isinstance(bounded, web.Response):
+                return bounded
+            if (answer := await guard.refuses_signature(bounded)) is not None:
+                return answer
             return await handler(bounded)
         except ControlError as error:
             return refused(error)
@@ -73,21 +72,24 @@ def make_app(parts: ApiParts) -> web.Application:
                 error.status, error.reason.replace(" ", ""), f"{request.method} {request.path[:200]}: {error.reason}"
             )
         except Exception as error:  # noqa: BLE001 - a defect of ours is said, and must not end the connection without a word
-            parts.telemetry.emit(
-                ApiFailed(
-                    method=request.method,
-                    path=request.path[:200],
-                    error_type=type(error).__name__,
-                    error_message=str(error),
-                    stack=tuple(line.rstrip() for line in traceback.format_exception(error)),
-                )
-            )
+            parts.telemetry.emit(failed(error, method=request.method, path=request.path))
             return refusal(500, "InternalError", "this is a defect of esmd; its log says more")
 
     app = web.Application(middlewares=[answered])
     for name in ROUTES:
         app.add_routes(importlib.import_module(name).routes(parts))
     return app
+
+
+def make_runner(parts: ApiParts) -> web.AppRunner:
+    """What runs the application; `serve` gives it its connections."""
+    return web.AppRunner(
+        make_app(parts),
+        access_log=None,
+        logger=ServerLog(parts.telemetry),
+        keepalive_timeout=IDLE_SECONDS,
+        shutdown_timeout=_LAST_ANSWERS,
+    )
 
 
 _silent: set[web.RequestHandler] = set()
@@ -154,10 +156,7 @@ def _close_silent(handler: web.RequestHandler) -> None:
 
 async def serve(parts: ApiParts, sockets: Sequence[socket.socket]) -> _Server:
     """Serve on sockets that listen already, and take what waits there."""
-    runner = web.AppRunner(
-        make_app(parts), access_log=None, keepalive_timeout=IDLE_SECONDS, shutdown_timeout=_LAST_ANSWERS
-    )
-    server = _Server(runner)
+    server = _Server(make_runner(parts))
     try:
         await server.start(sockets)
     except BaseException:  # the sockets wait on: whoever made them may try again

@@ -161,3 +161,12 @@ class ApiFailed(Event):
     error_type: str
     error_message: str
     stack: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiUnreadable(Event):
+    """What came to the API was no HTTP request; its connection was answered with 400 and closed."""
+
+    name: ClassVar[str] = "api.unreadable"
+    level: ClassVar[Level] = "warning"
+    reason: str

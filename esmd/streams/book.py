@@ -90,7 +90,7 @@ class _Book:
         self.missing: frozenset[str] = frozenset()
         """What the last listing lacked."""
         self.first: dict[str, Seek] = {}
-        self.doubted: set[str] = set()
+        self.unknown: set[str] = set()
         """Given back because the service does not know them: the next listing decides."""
         self.stale: set[str] = set()
         """Another reader has moved them on: the store knows where they stand."""
@@ -205,9 +205,9 @@ class Bookkeeper:
             book = self._of(identity)
             if ticket == book.listings:
                 book.listings += 1
-                for shard_id in book.doubted:
+                for shard_id in book.unknown:
                     book.graph.put_back(shard_id)
-                book.doubted.clear()
+                book.unknown.clear()
                 missing = frozenset(book.graph.missing(shards))
                 doubted = tuple(sorted(missing - book.missing))
                 book.missing = missing
@@ -249,7 +249,7 @@ class Bookkeeper:
             self._end_lease(book, shard_id)
             book.stale.add(shard_id)
             if gone:
-                book.doubted.add(shard_id)
+                book.unknown.add(shard_id)
             else:
                 book.graph.put_back(shard_id)
             self._rebalance(book)

@@ -21,6 +21,7 @@ also fails where an invariant of the reader does not hold, named in its docstrin
 | `esmd/invoke/environment.py`        | `worker_frames`      | none                    | an answer, or the worker is killed |
 | `esmd/invoke/runtime_messages.py`   | `runtime_message`    | none                    | texts are UTF-8 and bounded |
 | `esmd/invoke/runtime_connection.py` | `runtime_connection` | none                    | holds no more than an answer may have |
+| `esmd/api/server.py`                | `api_connection`     | none                    | a status that is meant, no defect |
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fuzz import config_targets, handler_targets, runtime_targets, wire_targets
+from fuzz import api_targets, config_targets, handler_targets, runtime_targets, wire_targets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,5 +52,6 @@ TARGETS = tuple(
         *handler_targets.TARGETS,
         *wire_targets.TARGETS,
         *runtime_targets.TARGETS,
+        *api_targets.TARGETS,
     )
 )

@@ -239,7 +239,14 @@ async def test_only_names_that_are_ours_are_served(collector, folder, host, code
 
 @pytest.mark.parametrize(
     ("origin", "code"),
-    [("http://evil.example", 403), ("null", 403), ("http://127.0.0.1:1", 403), ("", 403), ("same", 200)],
+    [
+        ("http://evil.example", 403),
+        ("null", 403),
+        ("http://127.0.0.1:1", 403),
+        ("", 403),
+        ("http://[", 403),  # no URL at all
+        ("same", 200),
+    ],
 )
 async def test_pages_of_other_sites_are_refused(collector, folder, origin, code):
     async with served(collector, folder, listen="127.0.0.1:0") as (_, url):

@@ -1,0 +1,53 @@
+"""What goes wrong with a request, as events: also what aiohttp itself would write into the log, with a traceback.
+
+| aiohttp tells of                                       | event            |
+|--------------------------------------------------------|------------------|
+| what is no HTTP, or breaks its limits (answered by 400) | `api.unreadable` |
+| anything else                                          | `api.failed`     |
+"""
+
+from __future__ import annotations
+
+import traceback
+from typing import TYPE_CHECKING
+
+from aiohttp.http import HttpProcessingError
+
+from esmd.observe.control_events import ApiFailed, ApiUnreadable
+
+if TYPE_CHECKING:
+    from esmd.observe.telemetry import Telemetry
+
+_LONGEST = 200
+"""Characters of what a client sent, at most."""
+
+
+def failed(error: BaseException, *, method: str, path: str) -> ApiFailed:
+    """The event of a defect of ours."""
+    return ApiFailed(
+        method=method,
+        path=path[:_LONGEST],
+        error_type=type(error).__name__,
+        error_message=str(error),
+        stack=tuple(line.rstrip() for line in traceback.format_exception(error)),
+    )
+
+
+class ServerLog:
+    """Takes the place of aiohttp's logger. See the module's table."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+
+    def exception(self, message: str, *arguments: object, exc_info: BaseException | None = None) -> None:
+        """A request could not be read, or nobody has caught what its handling raised."""
+        if isinstance(exc_info, HttpProcessingError):
+            self._telemetry.emit(ApiUnreadable(reason=exc_info.message.partition("\n")[0][:_LONGEST]))
+        else:
+            said = message % arguments if arguments else message
+            self._telemetry.emit(failed(exc_info or RuntimeError(said), method="", path=""))
+
+    def debug(self, message: str, *arguments: object, exc_info: BaseException | None = None) -> None:
+        """Nothing to worry about; but a request that is none is told of here, too."""
+        if isinstance(exc_info, HttpProcessingError):
+            self.exception(message, *arguments, exc_info=exc_info)
