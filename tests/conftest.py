@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import functools
 import gc
-import itertools
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -129,20 +128,30 @@ def botocore_data() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Folders that are not there yet, each to stand for the home of one test."""
-    folder = tmp_path_factory.mktemp("homes")
-    return (folder / str(n) for n in itertools.count())
+def homes(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The empty folder that stands for the home of the next test, alone in a list."""
+    home = tmp_path_factory.mktemp("homes") / "0"
+    home.mkdir()
+    return [home]
+
+
+@pytest.fixture
+def empty_home(homes: list[Path]) -> Iterator[Path]:
+    """The folder that stands for the home. Nearly every test leaves it empty, for the next one."""
+    home = homes[-1]
+    yield home
+    if any(home.iterdir()):
+        homes[-1] = home.with_name(str(int(home.name) + 1))
+        homes[-1].mkdir()
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+def clean_environment(empty_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Hide the developer's own settings; return the folder that stands for the home."""
+    home = empty_home
     for name in list(os.environ):
         if name.startswith(FOREIGN_PREFIXES) or name in FOREIGN_NAMES:
             monkeypatch.delenv(name)
-    home = next(homes)
-    home.mkdir()
     for name, folder in {
         "HOME": home,
         "XDG_CONFIG_HOME": home / ".config",

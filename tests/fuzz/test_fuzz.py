@@ -65,6 +65,7 @@ def test_the_seeds_are_read(target):
             target.run(seed)
 
 
+@pytest.mark.thorough
 @BY_NAME
 def test_bad_input_is_taken_as_documented(target):
     explore(target, max_examples=QUICK_CASES, phases=[Phase.generate, Phase.shrink], derandomize=True)

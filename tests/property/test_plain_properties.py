@@ -205,6 +205,7 @@ def test_what_is_found_without_botocore_is_what_botocore_finds(situation):
         asyncio.run(both(situation["service"], situation["url"], situation["region"], dummy=situation["dummy"]))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("service", sorted(CALLS))
 @pytest.mark.parametrize(
     ("url", "dummy", "environ", "files"),

@@ -161,6 +161,7 @@ def closed_by_the_book(polls, *, batch_size, window, max_bytes):
     return batches, gathered
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("feared", [0, 1, 2, 5])
 @pytest.mark.parametrize("window", [0, 60])
 @pytest.mark.parametrize("batch_size", [2, 3, 5, 9])

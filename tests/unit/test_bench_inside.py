@@ -10,6 +10,8 @@ import pytest
 
 from support.benchmarks import ROOT
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.mark.parametrize("kind", ["sqs", "kinesis"])
 def test_the_daemon_works_off_what_the_stand_in_hands_out(kind):

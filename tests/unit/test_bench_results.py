@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import sys
 
+import pytest
+
 from support.benchmarks import ROOT, benchmarks_importable  # noqa: F401 - a fixture
 
 CALLS = {"G8", "G8b", "G9", "G9b"}
@@ -177,6 +179,7 @@ def test_a_profile_counts_the_innermost_line_of_the_daemon_on_the_loops_thread_o
     assert (profile.client, profile.wire, profile.total) == (3, 2, 15)
 
 
+@pytest.mark.thorough
 def test_configurations_are_valid(tmp_path):
     from benchmarks.scenarios import scenarios
     from benchmarks.subjects import Place

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+pytestmark = pytest.mark.thorough
+
+
 @pytest.fixture(scope="module")
 def tour() -> Iterator[Tour]:
     """One for all tests here: what one has done, another need not do again."""
@@ -37,10 +40,7 @@ def _keep() -> None:
     gc.freeze()
 
 
-@pytest.mark.parametrize(
-    ("name", "how"),
-    [pytest.param(name, how, marks=[] if how == "cut" else pytest.mark.thorough) for name, how in QUICK],
-)
+@pytest.mark.parametrize(("name", "how"), QUICK)
 def test_nothing_is_lost_wherever_it_is_cancelled(name: str, how: How, tour: Tour) -> None:
     tour.sampled(name, how)
 

@@ -14,6 +14,7 @@ from support.walked_control import ControlScenario, SlowStore
 from support.walker import Walk, run
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("function", "without_the_care"),
     [

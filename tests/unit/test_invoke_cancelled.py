@@ -26,6 +26,7 @@ async def test_an_environment_whose_loading_is_given_up_before_it_began_is_gone(
     await pool.close()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("scenario", "function"),
     [

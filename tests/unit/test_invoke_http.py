@@ -517,6 +517,7 @@ async def test_connections_are_used_again(make, serve):
     assert len(ports) == 1
 
 
+@pytest.mark.thorough
 async def test_a_thousand_invocations_at_once_are_answered_each_with_its_own(make, serve, monkeypatch):
     monkeypatch.setattr(http, "CONNECT_SECONDS", 60.0)  # one loop makes both ends of them all
     invoker = make(await serve(echo), concurrency=1000)

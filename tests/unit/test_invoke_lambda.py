@@ -200,6 +200,7 @@ MEANINGS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("status", "body", "headers", "outcome"), [case for cases in MEANINGS.values() for case in cases]
 )
@@ -212,6 +213,7 @@ async def test_an_answer_means_what_the_table_says(make, server, status, body, h
     assert len(server.requests) == 1
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("status", "code"),
     [

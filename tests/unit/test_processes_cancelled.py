@@ -39,6 +39,7 @@ async def test_a_call_that_is_cut_off_at_the_other_end_is_answered() -> None:
             await calling
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("function", ["Listening._serve", "Listening.__aexit__"])
 def test_an_api_whose_server_is_cut_off_serves_and_ends(function: str) -> None:
     # Nobody served any more, and the daemon's end was cut off with its sockets left.

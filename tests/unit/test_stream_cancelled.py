@@ -7,6 +7,8 @@ import pytest
 from support.walked_streams import StreamScenario
 from support.walker import Walk, run
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.mark.parametrize(
     "function", ["ShardReader._read", "ShardConsumer._run_batch", "Ledger.follow", "StreamRunner._consume_shard"]

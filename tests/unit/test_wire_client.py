@@ -165,6 +165,7 @@ ERRORS = [
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("error", ERRORS, ids=range(len(ERRORS)))
 async def test_an_error_is_classified_as_botocores_would_be(connect, error):
     async with ScriptedServer([error]) as server:

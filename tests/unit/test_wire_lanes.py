@@ -364,6 +364,7 @@ def api_of(kind: str, clients: Any, wires: Any):
     return make(clients, wires, stream_arn=arn, region="eu-west-1")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["kinesis", "dynamodb"])
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"Records":{}}', b'{"Records":[],"ChildShards":"x"}'])
 async def test_garbage_instead_of_records_is_an_error_and_botocore_goes_on(kind, body):

@@ -123,6 +123,7 @@ async def outcome(fake: FakeSqs, setting: Setting, fault: Any, action: str, name
             return failure, failure.status
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("action", ["GetQueueUrl", "GetQueueAttributes", "depth"])
 @pytest.mark.parametrize(
     "fault",
@@ -243,6 +244,7 @@ async def streams_outcome(kind: str, setting: Setting, reply: bytes) -> tuple[li
     return found, requests
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "reply",
