@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import importlib
 import socket
+import sys
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
@@ -16,7 +17,7 @@ from esmd.api.server_log import ServerLog, failed
 from esmd.control.protocol import ControlError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from esmd.api.parts import ApiParts
 
@@ -96,6 +97,10 @@ _silent: set[web.RequestHandler] = set()
 """Connections of the last `REQUEST_SECONDS` on which no whole request has come yet."""
 
 
+_KEPT: Mapping[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+"""Says that the socket's file stays when a server ends: another one may follow on it. Before Python 3.13 it always does."""
+
+
 class _Server:
     """A server at work on sockets that listen already."""
 
@@ -110,7 +115,7 @@ class _Server:
         for each in sockets:
             own = each.dup()  # it is closed with the server; the socket itself belongs to whoever made it
             if each.family == socket.AF_UNIX:
-                listener = await loop.create_unix_server(self._connection, sock=own, start_serving=False)
+                listener = await loop.create_unix_server(self._connection, sock=own, start_serving=False, **_KEPT)
             else:
                 listener = await loop.create_server(self._connection, sock=own, start_serving=False)
             self._listeners.append(listener)

@@ -55,7 +55,7 @@ class LazyStateStore:
                 async with self._opening:
                     self._store = None
                     # To its end, also where this is cancelled: whoever opens the file next must not find it in use, by us.
-                    await unhurried(store.close())
+                    await unhurried(store.end())
         except StateError as error:
             return error
         return None
@@ -75,7 +75,7 @@ class LazyStateStore:
                     try:
                         await store.clear_leases()  # those of the daemon before, which may have been killed
                     except BaseException:
-                        await store.close()
+                        await unhurried(store.end())
                         raise
                     self._store = store
         return self._store

@@ -149,12 +149,18 @@ class SqliteStateStore:
 
     async def close(self) -> None:
         """See `StateStore.close`."""
+        await asyncio.shield(self.end())
+
+    def end(self) -> asyncio.Future[None]:
+        """Begin to close, unless that has begun. Nobody may cancel what is returned: it ends when the file is given back.
+
+        No task carries it that something could cancel.
+        """
         if self._closing is None:
             self._closing = self._loop.create_future()
             if not self._busy:
-                self._end(self._closing)
-        # No task carries it that something could cancel; a second call finds it done, or under way.
-        await asyncio.shield(self._closing)
+                self._give_back(self._closing)
+        return self._closing
 
     # --- the loop's side of the thread
 
@@ -191,9 +197,9 @@ class SqliteStateStore:
             return
         self._busy = False
         if self._closing is not None:
-            self._end(self._closing)
+            self._give_back(self._closing)
 
-    def _end(self, closing: asyncio.Future[None]) -> None:
+    def _give_back(self, closing: asyncio.Future[None]) -> None:
         """Give the file back, now that nothing is under way."""
         giving_back = self._loop.run_in_executor(self._thread, self._database.close)
         self._thread.shutdown(wait=False)

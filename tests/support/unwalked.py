@@ -98,7 +98,7 @@ UNWALKED: dict[str, str] = {
     "esmd/api/server.py serve: await server.close()": _CANCELLED,
     "esmd/invoke/command.py CommandEnvironment.load: await process.gone('cancelled')": _CANCELLED,
     "esmd/invoke/pool.py EnvironmentPool.start: await self._shrink()": _CANCELLED,
-    "esmd/state/lazy.py LazyStateStore._opened: await store.close()": _CANCELLED,
+    "esmd/state/lazy.py LazyStateStore._opened: await unhurried(store.end())": _CANCELLED,
     "esmd/state/sqlite.py SqliteStateStore.open: await asyncio.shield(closing)": _CANCELLED,
     "pollers/boto_stream.py BotoStream._get_records: await self._client()": _FIRST,
     "pollers/boto_stream.py BotoStream._get_shard_iterator: await self._client()": _FIRST,

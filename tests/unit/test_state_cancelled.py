@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
+from esmd.state.database import Database
 from esmd.state.lazy import LazyStateStore
 from esmd.state.sqlite import SqliteStateStore
 
@@ -41,16 +43,30 @@ async def test_a_store_whose_closing_was_cancelled_closes_all_the_same(tmp_path:
     await again.close()
 
 
-async def test_a_look_that_is_cancelled_while_it_gives_the_file_back_does_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize("everything", [False, True])
+async def test_a_look_that_is_cancelled_while_it_gives_the_file_back_does_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, everything: bool
+) -> None:
     # Whoever opened it next found it in use, by this process.
     await (await SqliteStateStore.open(tmp_path / "esmd.db")).close()
     store = LazyStateStore(tmp_path / "esmd.db")
+    closing, go_on = threading.Event(), threading.Event()
+    close = Database.close
+
+    def slowly(database: Database) -> None:
+        closing.set()
+        assert go_on.wait(10)
+        close(database)
+
+    monkeypatch.setattr(Database, "close", slowly)
     looking = asyncio.create_task(store.look())
-    while not store.is_open:
+    while not closing.is_set():
         await asyncio.sleep(0)
-    while store.is_open and not looking.done():
+    for task in asyncio.all_tasks() - {asyncio.current_task()} if everything else [looking]:
+        task.cancel()
+    for _ in range(5):
         await asyncio.sleep(0)
-    looking.cancel()
+    asyncio.get_running_loop().call_later(0.01, go_on.set)
     await asyncio.wait([looking])
     again = await SqliteStateStore.open(tmp_path / "esmd.db")
     await again.close()
