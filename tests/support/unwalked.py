@@ -79,7 +79,7 @@ UNWALKED: dict[str, str] = {
     "esmd/streams/delivery.py Delivery._discard: await self._progress.before_invoke(discard.records[0])": _LATER_WINDOW,
     "esmd/streams/delivery.py Delivery._invoke: await self._progress.before_invoke(records[0])": _LATER_WINDOW,
     "esmd/api/server.py _Server.start: await loop.create_server(self._connection, sock=own, start_serving=False)": _AT_ONCE,
-    "esmd/api/server.py _Server.start: await loop.create_unix_server(self._connection, sock=own, start_serving=False)": _AT_ONCE,
+    "esmd/api/server.py _Server.start: await loop.create_unix_server(self._connection, sock=own, start_serving=False, **_KEPT)": _AT_ONCE,
     "esmd/api/server.py _Server.start: await self._runner.setup()": _AT_ONCE,
     "esmd/invoke/runtime_api.py RuntimeApi.serve: await asyncio.get_running_loop().create_server(lambda: Connection(self), sock=self._listener, start_serving=False)": _AT_ONCE,
     "pollers/wire_clients.py WireClients.lane: await route_of(client, operation, **parameters)": _AT_ONCE,
