@@ -10,7 +10,7 @@ ARGS ?=
 # Whoever may not keep what it compiles starts slowly, and the tests start hundreds of daemons and workers.
 unexport PYTHONDONTWRITEBYTECODE
 # Tests run side by side, a file at a time, those with servers first: they wait more than they work, the last ones do not.
-SIDE_BY_SIDE ?= -n 3 --dist loadfile --no-loadscope-reorder
+SIDE_BY_SIDE ?= -n 4 --dist loadfile --no-loadscope-reorder
 # Those without servers only work.
 SIDE_BY_SIDE_FAST ?= -n auto --maxprocesses 8 --dist loadfile
 
