@@ -1,9 +1,9 @@
 """What goes wrong with a request, as events: also what aiohttp itself would write into the log, with a traceback.
 
-| aiohttp tells of                                       | event            |
-|--------------------------------------------------------|------------------|
-| what is no HTTP, or breaks its limits (answered by 400) | `api.unreadable` |
-| anything else                                          | `api.failed`     |
+| aiohttp tells of                                                                     | event            |
+|--------------------------------------------------------------------------------------|------------------|
+| what is no HTTP, breaks its limits, or has a body that cannot be read (400, each)    | `api.unreadable` |
+| anything else                                                                        | `api.failed`     |
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 from aiohttp.http import HttpProcessingError
+from aiohttp.web import RequestPayloadError
 
 from esmd.observe.control_events import ApiFailed, ApiUnreadable
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _LONGEST = 200
 """Characters of what a client sent, at most."""
+
+_UNREADABLE = (HttpProcessingError, RequestPayloadError)
 
 
 def failed(error: BaseException, *, method: str, path: str) -> ApiFailed:
@@ -41,13 +44,14 @@ class ServerLog:
 
     def exception(self, message: str, *arguments: object, exc_info: BaseException | None = None) -> None:
         """A request could not be read, or nobody has caught what its handling raised."""
-        if isinstance(exc_info, HttpProcessingError):
-            self._telemetry.emit(ApiUnreadable(reason=exc_info.message.partition("\n")[0][:_LONGEST]))
+        if isinstance(exc_info, _UNREADABLE):
+            why = exc_info.message if isinstance(exc_info, HttpProcessingError) else str(exc_info)
+            self._telemetry.emit(ApiUnreadable(reason=" ".join(why.split())[:_LONGEST]))
         else:
             said = message % arguments if arguments else message
             self._telemetry.emit(failed(exc_info or RuntimeError(said), method="", path=""))
 
     def debug(self, message: str, *arguments: object, exc_info: BaseException | None = None) -> None:
         """Nothing to worry about; but a request that is none is told of here, too."""
-        if isinstance(exc_info, HttpProcessingError):
+        if isinstance(exc_info, _UNREADABLE):
             self.exception(message, *arguments, exc_info=exc_info)

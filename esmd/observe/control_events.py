@@ -165,7 +165,7 @@ class ApiFailed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiUnreadable(Event):
-    """What came to the API was no HTTP request; its connection was answered with 400 and closed."""
+    """What came to the API was no HTTP request, or had a body that cannot be read; it was answered with 400."""
 
     name: ClassVar[str] = "api.unreadable"
     level: ClassVar[Level] = "warning"

@@ -166,6 +166,41 @@ _SIGNED = (
     "SignedHeaders=host;x-amz-date, Signature=00"
 )
 
+_ODD_LINES = (
+    *(
+        "Origin: http://[",
+        "Origin: //[::",
+        "Origin: null",
+        "Host: [",
+        "Host: evil",
+        "Connection: close",
+        "Range: bytes=0-",
+    ),
+    *("Content-Length: 9", "Content-Length: 1048577", "Content-Length: -1", "Expect: 100-continue", "Expect: what"),
+    *(
+        "Content-Encoding: gzip",
+        "Content-Encoding: br",
+        "Transfer-Encoding: chunked",
+        "Upgrade: websocket",
+        "Cookie: a=\u00e9;b",
+    ),
+    *(
+        "Authorization: Basic =",
+        "Authorization: Bearer \u00e9",
+        "Authorization: AWS4-HMAC-SHA256",
+        _SIGNED,
+        "X-Amz-Date: x",
+    ),
+    *(
+        "Content-Type: application/json; charset=x",
+        "Content-Type: \u00e9",
+        "Accept: ;;q=",
+        "If-None-Match: x",
+        "no header",
+    ),
+)
+"""Header lines that no program of ours sends."""
+
 SEEDS = (
     _request(_LOCAL, "GET", f"{_V1}/mappings"),
     _request(_LOCAL, "POST", f"{_V1}/mappings/orders/pause?wait", b""),
@@ -185,66 +220,19 @@ SEEDS = (
     _request(_GUARDED, "POST", MAPPINGS, b"{}", _SIGNED, "X-Amz-Date: 20261127T000000Z"),
     b"\0POST /esmd/v1/reload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
     b"\0GET / HTTP/1.0\r\n\r\n",
+    *(
+        _request(place, *asked, line)
+        for line in _ODD_LINES
+        for place in (_LOCAL, _OPEN, _GUARDED)
+        for asked in (("GET", "/", None), ("POST", f"{_V1}/reload", b"{}"))
+    ),
 )
 WORDS = (
-    *(
-        b"GET ",
-        b"POST ",
-        b"PUT ",
-        b"DELETE ",
-        b"CONNECT ",
-        b"OPTIONS ",
-        b"HTTP/1.0",
-        b"HTTP/2.0",
-        b"localhost",
-        b"[::1",
-    ),
-    *(b"Origin: http://[\r\n", b"Origin: null\r\n", b"Host: [\r\n", b"Host: evil\r\n", b"Connection: close\r\n"),
-    *(b"Content-Length: 9\r\n", b"Content-Length: 1048577\r\n", b"Content-Length: -1\r\n", b"Expect: 100-continue\r\n"),
-    *(
-        b"Content-Encoding: gzip\r\n",
-        b"Content-Encoding: br\r\n",
-        b"Transfer-Encoding: chunked\r\n",
-        b"Upgrade: websocket\r\n",
-    ),
-    *(
-        b"Authorization: Basic =\r\n",
-        b"Authorization: Bearer \xff\r\n",
-        f"{_SIGNED}\r\n".encode(),
-        b"Range: bytes=0-\r\n",
-    ),
-    *(
-        b"Content-Type: application/json; charset=x\r\n",
-        b"%00",
-        b"%ff",
-        b"%2f",
-        b"?wait",
-        b"?format=",
-        b"/..",
-        b"//",
-        b"#",
-    ),
-    *(
-        b"orders",
-        b"clicks",
-        b"process",
-        b"checkpoint",
-        b"pause",
-        b"resume",
-        b"import",
-        b"reset",
-        b"AT_TIMESTAMP",
-        b"1e999",
-    ),
-    *(
-        b"MaxItems=",
-        b"Marker=",
-        b"FunctionName=",
-        b"tagKeys=",
-        MAPPINGS.encode(),
-        FUNCTIONS.encode(),
-        b"/2017-03-31/tags/",
-    ),
+    *(f"{line}\r\n".encode() for line in _ODD_LINES),
+    *b"GET |POST |PUT |DELETE |CONNECT |OPTIONS |HTTP/1.0|HTTP/2.0|localhost|[::1".split(b"|"),
+    *b"%00 %ff %2f %ed%a0%80 ?wait ?format= /.. // # 1e999 orders clicks process checkpoint pause resume".split(),
+    *b"import reset AT_TIMESTAMP MaxItems= Marker= FunctionName= tagKeys= /2017-03-31/tags/".split(),
+    *(MAPPINGS.encode(), FUNCTIONS.encode()),
 )
 
 TARGETS = ((api_connection, SEEDS, WORDS),)
