@@ -130,7 +130,9 @@ class Stage:
         dead = self._dead[scenario.name] = self._make_queue(fifo=fifo)
         most = scenario.queue.get("max_receive_count", 5)
         policy = json.dumps({"deadLetterTargetArn": dead.arn, "maxReceiveCount": most})
-        queue = self._queues[scenario.name] = self._make_queue(fifo=fifo, RedrivePolicy=policy)
+        hidden = str(scenario.queue.get("visibility_timeout", TIMEOUT))
+        queue = self._make_queue(fifo=fifo, RedrivePolicy=policy, VisibilityTimeout=hidden)
+        self._queues[scenario.name] = queue
         return queue.arn
 
     def _make_queue(self, *, fifo: bool, **attributes: str) -> Queue:
