@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-import traceback
 from functools import partial
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from esmd.invoke.protocol import StartFailed
 from esmd.observe.daemon_events import InternalError
 from esmd.observe.mapping_events import MappingDisabled
+from esmd.observe.stacks import stack_of
 from esmd.tasks import Lasting
 from esmd.trouble import Trouble
 from esmd.waiting import stopped_before
@@ -194,7 +194,7 @@ class Supervisor:
                 where=f"mapping {self.name}",
                 error_type=type(innermost).__name__,
                 error_message=str(innermost),
-                stack=tuple(line.rstrip() for line in traceback.format_exception(innermost)),
+                stack=stack_of(innermost),
             )
         )
         self._failed(type(innermost).__name__, f"internal error: {innermost}")

@@ -19,12 +19,12 @@ import importlib
 import os
 import socket
 import stat
-import traceback
 from typing import TYPE_CHECKING, Protocol
 
 from esmd.config.api_schema import host_and_port
 from esmd.observe.control_events import ApiListening, ApiUnavailable
 from esmd.observe.daemon_events import InternalError
+from esmd.observe.stacks import stack_of
 from esmd.tasks import Lasting, unhurried
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Listening:
                     where="api",
                     error_type=type(error).__name__,
                     error_message=str(error),
-                    stack=tuple(line.rstrip() for line in traceback.format_exception(error)),
+                    stack=stack_of(error),
                 )
             )
 

@@ -8,13 +8,13 @@
 
 from __future__ import annotations
 
-import traceback
 from typing import TYPE_CHECKING
 
 from aiohttp.http import HttpProcessingError
 from aiohttp.web import RequestPayloadError
 
 from esmd.observe.control_events import ApiFailed, ApiUnreadable
+from esmd.observe.stacks import stack_of
 
 if TYPE_CHECKING:
     from esmd.observe.telemetry import Telemetry
@@ -32,7 +32,7 @@ def failed(error: BaseException, *, method: str, path: str) -> ApiFailed:
         path=path[:_LONGEST],
         error_type=type(error).__name__,
         error_message=str(error),
-        stack=tuple(line.rstrip() for line in traceback.format_exception(error)),
+        stack=stack_of(error),
     )
 
 

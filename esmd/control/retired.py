@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import traceback
 from functools import partial
 from typing import TYPE_CHECKING
 
 from esmd.observe.daemon_events import InternalError
+from esmd.observe.stacks import stack_of
 from esmd.tasks import Lasting, all_ended
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Retired:
                     where=f"function {function.name}",
                     error_type=type(error).__name__,
                     error_message=str(error),
-                    stack=tuple(line.rstrip() for line in traceback.format_exception(error)),
+                    stack=stack_of(error),
                 )
             )
         self._left.pop(closed, None)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-import traceback
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from esmd.observe.daemon_events import InternalError
+from esmd.observe.stacks import stack_of
 from esmd.state.errors import StateError
 from esmd.streams.book import Bookkeeper
 
@@ -77,7 +77,7 @@ class Desk:
                     where=f"request {request.method} of process {process}",
                     error_type=type(error).__name__,
                     error_message=str(error),
-                    stack=tuple(line.rstrip() for line in traceback.format_exception(error)),
+                    stack=stack_of(error),
                 )
             )
             raise StateError(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import time
-import traceback
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from esmd.assembly import make_clients
 from esmd.invoke.protocol import MAX_REQUEST_BYTES
 from esmd.observe.ids import new_request_id
 from esmd.observe.lambda_api_events import RequestFailed
+from esmd.observe.stacks import stack_of
 
 if TYPE_CHECKING:
     from esmd.api.lambda_api.errors import Answer
@@ -90,7 +90,7 @@ async def _serve(operation: Operation, telemetry: Telemetry, request: web.Reques
                 request_id=request_id,
                 error_type=type(error).__name__,
                 error_message=str(error),
-                stack=tuple(line.rstrip() for line in traceback.format_exception(error)),
+                stack=stack_of(error),
             )
         )
         answer = answer_error(
