@@ -18,6 +18,7 @@ from esmd.observe.lambda_api_events import RequestFailed
 from esmd.state.memory import MemoryStateStore
 from esmd.trace.trail import Trail
 
+from fuzz.connections import pieces
 from support.fake_control import FakeControl, config_of
 from support.functions import function_of
 from support.lambda_stage import (
@@ -93,11 +94,10 @@ async def _connection(data: bytes) -> None:
     transport = _Transport(place)
     with _overheard() as lines:
         connection.connection_made(transport)
-        size = 1 + len(data) % 4099
-        for start in range(0, len(data), size):
+        for piece in pieces(data):
             if transport.closed:
                 break
-            connection.data_received(data[start : start + size])
+            connection.data_received(piece)
             await asyncio.sleep(0)
         for _ in range(_TURNS):
             await asyncio.sleep(0)
@@ -167,37 +167,35 @@ _SIGNED = (
 )
 
 _ODD_LINES = (
-    *(
-        "Origin: http://[",
-        "Origin: //[::",
-        "Origin: null",
-        "Host: [",
-        "Host: evil",
-        "Connection: close",
-        "Range: bytes=0-",
-    ),
-    *("Content-Length: 9", "Content-Length: 1048577", "Content-Length: -1", "Expect: 100-continue", "Expect: what"),
-    *(
-        "Content-Encoding: gzip",
-        "Content-Encoding: br",
-        "Transfer-Encoding: chunked",
-        "Upgrade: websocket",
-        "Cookie: a=\u00e9;b",
-    ),
-    *(
-        "Authorization: Basic =",
-        "Authorization: Bearer \u00e9",
-        "Authorization: AWS4-HMAC-SHA256",
-        _SIGNED,
-        "X-Amz-Date: x",
-    ),
-    *(
-        "Content-Type: application/json; charset=x",
-        "Content-Type: \u00e9",
-        "Accept: ;;q=",
-        "If-None-Match: x",
-        "no header",
-    ),
+    _SIGNED,
+    *"""\
+Origin: http://[
+Origin: //[::
+Origin: null
+Host: [
+Host: evil
+Connection: close
+Range: bytes=0-
+Content-Length: 9
+Content-Length: 1048577
+Content-Length: -1
+Expect: 100-continue
+Expect: what
+Content-Encoding: gzip
+Content-Encoding: br
+Transfer-Encoding: chunked
+Upgrade: websocket
+Cookie: a=\u00e9;b
+Authorization: Basic =
+Authorization: Bearer \u00e9
+Authorization: AWS4-HMAC-SHA256
+X-Amz-Date: x
+Content-Type: application/json; charset=x
+Content-Type: \u00e9
+Accept: ;;q=
+If-None-Match: x
+no header
+""".splitlines(),
 )
 """Header lines that no program of ours sends."""
 

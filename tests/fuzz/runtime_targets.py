@@ -13,6 +13,7 @@ from esmd.invoke.runtime_connection import MAX_HEAD_BYTES, Connection
 from esmd.invoke.runtime_session import Invocation, Refusal, RuntimeSession
 from esmd.mappings.outcomes import FunctionError, Success
 
+from fuzz.connections import pieces
 from fuzz.handler_targets import check_error
 
 INVOCATION = Invocation(request_id="one", event=b"{}", deadline_ms=5, arn="arn:x", trace="Root=1")
@@ -83,13 +84,13 @@ async def _runtime_connection(data: bytes) -> None:
     transport = _Transport()
     connection = Connection(api)
     connection.connection_made(transport)
-    size = 1 + len(data) % 4099
-    for start in range(0, len(data), size):
+    brought = pieces(data)
+    for piece in brought:
         if transport.closed:
             break
-        connection.data_received(data[start : start + size])
+        connection.data_received(piece)
         assert sum(map(len, connection._body)) <= MAX_RESPONSE_BYTES
-        assert len(connection._http.trailing_data[0]) <= MAX_HEAD_BYTES + size
+        assert len(connection._http.trailing_data[0]) <= MAX_HEAD_BYTES + len(brought[0])
         if connection.waiting and session.resting:
             api.deliver(session.offer(INVOCATION))
     connection.eof_received()

@@ -58,6 +58,7 @@ ANY_JSON = st.recursive(
     max_leaves=20,
 )
 
+
 # Random patterns hardly ever match random events. These nearly agree in shape, and differ where it is delicate: in
 # lists of objects, with fields there and not there.
 TIGHT_VALUES = st.recursive(

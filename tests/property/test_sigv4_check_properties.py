@@ -40,7 +40,6 @@ HEADERS = st.dictionaries(
     VALUES,
     max_size=4,
 )
-
 BODIES = st.binary(max_size=40)
 
 

@@ -32,7 +32,6 @@ PROGRESS = st.builds(
     window=TEXTS,
     updated_at=st.floats(0, 2e9),
 )
-
 MAPPINGS = st.sampled_from(["one", "two"])
 IDENTITIES = st.builds(StreamIdentity, st.sampled_from(["arn-1", "arn-2"]), st.sampled_from(["then", "now"]))
 

@@ -32,6 +32,7 @@ def tour() -> Iterator[Tour]:
     _keep()  # by now all is loaded that any run loads
     yield tour
     gc.unfreeze()
+    _keep()  # what there was before this; the runs' own goes
 
 
 def _keep() -> None:
