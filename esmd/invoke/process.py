@@ -367,6 +367,6 @@ class HandlerProcess:
             return
         used = resident_bytes(self.pid, above=self._limit)
         if used is not None and used > self._limit:
-            self.kill("memory", memory_mb=used // MEGABYTE)
+            self.kill("memory", memory_mb=-(-used // MEGABYTE))  # up: what is said is above the limit, too
         else:
             self._memory_watch = self._loop.call_later(MEMORY_SECONDS, self._look_at_memory)

@@ -102,7 +102,7 @@ class EnvironmentKilled(FunctionEvent):
     """`init`: it did not load, or not in time. `cancelled`: its invocation was. `protocol`: what it sent made no sense."""
     request_id: str | None
     memory_mb: int | None = None
-    """Resident memory that was found, where that is the reason."""
+    """Resident memory that was found, where that is the reason; rounded up, thus above the limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
