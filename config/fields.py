@@ -112,6 +112,9 @@ FilePath = Annotated[Path, BeforeValidator(_absolute), BeforeValidator(_text_pat
 
 
 class Settings(BaseModel):
-    """Base of all models: frozen, nothing unknown, nothing converted silently."""
+    """Base of all models: frozen, nothing unknown, nothing converted silently.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+    A validator is made for the model that is asked to validate, and not beforehand for every model: a start waits for it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)

@@ -25,6 +25,7 @@ from esmd.config.mapping_schema import (
     RetryBackoff,
     ScalingConfig,
 )
+from esmd.config.meanings import meanings
 from esmd.config.schema import (
     AwsSettings,
     CommandFunction,
@@ -78,10 +79,15 @@ def schema_json() -> str:
         part = schema if model is Config else schema["$defs"].get(model.__name__)
         if part is None:
             continue
-        injected = [name for name, info in model.model_fields.items() if _has(info, Injected)]
-        part["properties"] = {name: each for name, each in part["properties"].items() if name not in injected}
+        texts = meanings(model)
+        told = {
+            info.alias or name: texts[name] for name, info in model.model_fields.items() if not _has(info, Injected)
+        }
+        part["properties"] = {
+            name: dict(sorted({**part["properties"][name], "description": text}.items())) for name, text in told.items()
+        }
         if "required" in part:
-            part["required"] = [name for name in part["required"] if name not in injected]
+            part["required"] = [name for name in part["required"] if name in told]
     schema["patternProperties"] = {"^x-": {"description": "Ignored: room for anchors."}}
     return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **_tidy(schema)}, indent=2) + "\n"
 
@@ -113,13 +119,14 @@ def _tidy(schema: Any) -> Any:
 def _section(model: type[BaseModel], title: str) -> str:
     settings = [(name, info) for name, info in model.model_fields.items() if not _has(info, Injected)]
     settings.sort(key=lambda setting: not setting[1].is_required())
-    rows = [f"| `{written(name, info)}` | {' | '.join(_cells(info))} |" for name, info in settings]
+    texts = meanings(model)
+    rows = [f"| `{written(name, info)}` | {' | '.join(_cells(info, texts[name]))} |" for name, info in settings]
     head = "| setting | on AWS | takes | default | meaning |\n|---|---|---|---|---|"
     return f"### {title}\n\n{_one_line(model.__doc__ or '')}\n\n{head}\n" + "\n".join(rows)
 
 
-def _cells(info: FieldInfo) -> tuple[str, ...]:
-    return _aws_names(info), _takes(info), _default(info), _one_line(info.description or "")
+def _cells(info: FieldInfo, text: str) -> tuple[str, ...]:
+    return _aws_names(info), _takes(info), _default(info), _one_line(text)
 
 
 def _aws_names(info: FieldInfo) -> str:
