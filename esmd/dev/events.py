@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from esmd.mappings.values import dataclass
-from esmd.observe.events import Event, Level
+from esmd.observe.events import Event, Level, event
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class DevEndpoint(Event):
     """The AWS that the daemon and its handlers use; point other tools at it with AWS_ENDPOINT_URL."""
 
@@ -17,7 +16,7 @@ class DevEndpoint(Event):
     embedded: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class DevQueueCreated(Event):
     """A queue that the configuration names and the endpoint lacked, with a dead-letter queue of its own."""
 
@@ -28,7 +27,7 @@ class DevQueueCreated(Event):
     max_receive_count: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class DevTrafficSent(Event):
     """Sample records were sent to a queue, stream or table."""
 
@@ -37,7 +36,7 @@ class DevTrafficSent(Event):
     records: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class DevTrafficSkipped(Event):
     """Samples were not sent: no enabled mapping reads that source."""
 
@@ -48,7 +47,7 @@ class DevTrafficSkipped(Event):
     records: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class DevDeadLetters(Event):
     """Messages have arrived in a dead-letter queue: they were received `maxReceiveCount` times and never deleted."""
 
@@ -59,7 +58,7 @@ class DevDeadLetters(Event):
     """In the queue now."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class DevChoreFailed(Event):
     """Sending samples, or watching dead letters or code, has ended with an error; the mappings run on."""
 
@@ -70,7 +69,7 @@ class DevChoreFailed(Event):
     error_message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class DevSourceCreated(Event):
     """A stream, table or on-failure destination that the configuration names and the endpoint lacked."""
 
@@ -79,7 +78,7 @@ class DevSourceCreated(Event):
     source: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class DevWatching(Event):
     """The code of these functions is watched: a change is loaded without a new start, see `function.reloaded`."""
 
@@ -88,7 +87,7 @@ class DevWatching(Event):
     functions: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class DevReloadOff(Event):
     """Changed code is not loaded: of one function, or of none."""
 

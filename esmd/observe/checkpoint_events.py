@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from esmd.mappings.values import dataclass
+from esmd.observe.events import event
 from esmd.observe.stream_events import ShardEvent
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class CheckpointMoved(ShardEvent):
     """Somebody has moved the position of a shard. Attempts of failing batches and the open window went with the old one."""
 

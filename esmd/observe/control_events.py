@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from esmd.mappings.values import dataclass
-from esmd.observe.events import Event, Level
+from esmd.observe.events import Event, Level, event
 from esmd.observe.mapping_events import MappingEvent
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class ConfigReloaded(Event):
     """The configuration was loaded anew. What did not change was not touched."""
 
@@ -25,7 +24,7 @@ class ConfigReloaded(Event):
     """Those that were added, changed or removed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class ConfigRejected(Event):
     """The configuration was loaded anew and is not valid: everything runs on as it was."""
 
@@ -35,7 +34,7 @@ class ConfigRejected(Event):
     """Each with its place, as `esmd lint` says them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class ConfigNeedsRestart(Event):
     """Settings changed that are read at the start only: they stay as they were until the daemon is started anew."""
 
@@ -44,7 +43,7 @@ class ConfigNeedsRestart(Event):
     settings: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class ConfigWatched(Event):
     """Files of the configuration are watched: a change is applied without being asked for."""
 
@@ -52,7 +51,7 @@ class ConfigWatched(Event):
     files: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class ConfigWatchFailed(Event):
     """The configuration's files cannot be watched any more. `esmd reload` and SIGHUP still work."""
 
@@ -62,7 +61,7 @@ class ConfigWatchFailed(Event):
     error_message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class MappingAdded(MappingEvent):
     """A mapping came while the daemon runs."""
 
@@ -70,7 +69,7 @@ class MappingAdded(MappingEvent):
     origin: Literal["file", "api"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class MappingUpdated(MappingEvent):
     """A mapping's settings or function changed: what runs drains, then it goes on with the new ones."""
 
@@ -78,7 +77,7 @@ class MappingUpdated(MappingEvent):
     origin: Literal["file", "api"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class MappingRemoved(MappingEvent):
     """A mapping is to go: what runs drains first."""
 
@@ -86,21 +85,21 @@ class MappingRemoved(MappingEvent):
     origin: Literal["file", "api"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class MappingPaused(MappingEvent):
     """Somebody paused a mapping; it has drained when `mapping.disabled` follows. It stays paused over restarts."""
 
     name: ClassVar[str] = "mapping.paused"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class MappingResumed(MappingEvent):
     """Somebody ended the pause of a mapping."""
 
     name: ClassVar[str] = "mapping.resumed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class MappingUnreadable(MappingEvent):
     """A mapping that was made through the API cannot be read: another version of esmd has written it. It is kept, and not run."""
 
@@ -109,7 +108,7 @@ class MappingUnreadable(MappingEvent):
     error_message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class PositionsLeft(MappingEvent):
     """A mapping of the API is gone, but its positions could not be removed from the state file. They do no harm."""
 
@@ -119,7 +118,7 @@ class PositionsLeft(MappingEvent):
     hint: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class RegistryUnavailable(Event):
     """The state file could not be looked into at the start: pauses and mappings of the API that it may keep do not count."""
 
@@ -129,7 +128,7 @@ class RegistryUnavailable(Event):
     hint: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class ApiListening(Event):
     """The API can be called."""
 
@@ -139,7 +138,7 @@ class ApiListening(Event):
     """Path of a Unix socket, or a URL."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class ApiUnavailable(Event):
     """The API cannot be served at one of its addresses; everything else runs."""
 
@@ -150,7 +149,7 @@ class ApiUnavailable(Event):
     hint: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class ApiFailed(Event):
     """A request to the API ended in a defect of esmd. Please report it with this line."""
 
@@ -163,7 +162,7 @@ class ApiFailed(Event):
     stack: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class ApiUnreadable(Event):
     """What came to the API was no HTTP request, or had a body that cannot be read; it was answered with 400."""
 

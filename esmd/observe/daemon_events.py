@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from esmd.mappings.values import dataclass
-from esmd.observe.events import Event, Level
+from esmd.observe.events import Event, Level, event
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class DaemonStarting(Event):
     """The configuration is accepted; the mappings are being started."""
 
@@ -20,7 +19,7 @@ class DaemonStarting(Event):
     region: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class ConfigWarning(Event):
     """The configuration is valid, but something in it has no effect or is not as on AWS; `esmd lint` says the same."""
 
@@ -33,7 +32,7 @@ class ConfigWarning(Event):
     hint: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class ClientFellBack(Event):
     """Frequent calls go by botocore from now on, with `aws.client: auto`. It costs CPU and nothing else."""
 
@@ -46,7 +45,7 @@ class ClientFellBack(Event):
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class DaemonReady(Event):
     """Every mapping has been started or has said why it cannot run."""
 
@@ -56,7 +55,7 @@ class DaemonReady(Event):
     disabled: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class DaemonDraining(Event):
     """Nothing new is received; what runs is finished, what was received and not started is given back."""
 
@@ -68,7 +67,7 @@ class DaemonDraining(Event):
     grace_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class DaemonCutShort(Event):
     """The grace period (or a second signal) ended the drain: unfinished batches will be delivered again."""
 
@@ -78,7 +77,7 @@ class DaemonCutShort(Event):
     in_flight: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class DaemonStopped(Event):
     """The last line: how it ended."""
 
@@ -87,7 +86,7 @@ class DaemonStopped(Event):
     uptime_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class InternalError(Event):
     """A defect of esmd. The mapping concerned starts anew; nothing is lost. Please report it with this line."""
 

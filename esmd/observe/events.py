@@ -6,9 +6,10 @@ is the log line's stable name, `level` its log level, the fields its keys; field
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform
 
-from esmd.mappings.values import dataclass
+E = TypeVar("E")
 
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -16,25 +17,48 @@ IDS_SHOWN = 10
 """Most ids that one line of the log names; the counts beside them are complete."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+def event(kind: type[E]) -> type[E]:
+    """Make a class an event: a dataclass of keywords that is compared, hashed and shown as its base says.
+
+    A start makes a hundred of them, and would wait for each method that one had of its own to be compiled. They are frozen in
+    the eyes of the type checker only, as in `esmd.mappings.values`.
+    """
+    return dataclass(slots=True, kw_only=True, eq=False, repr=False)(kind)
+
+
+@event
 class Event:
     """Base of all events."""
 
     name: ClassVar[str]
     level: ClassVar[Level] = "info"
 
+    def _values(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Event) and type(other) is type(self) and other._values() == self._values()
+
+    def __hash__(self) -> int:
+        return hash((type(self), *self._values().values()))
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={value!r}" for name, value in self._values().items())
+        return f"{type(self).__name__}({values})"
+
 
 # --- functions and their environments
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class FunctionEvent(Event):
     """Base of what a function's invoker says."""
 
     function: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class EnvironmentStarted(FunctionEvent):
     """A process for an execution environment has been started; it has loaded nothing yet."""
 
@@ -46,7 +70,7 @@ class EnvironmentStarted(FunctionEvent):
     """How many the function has now."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class FunctionInit(FunctionEvent):
     """An execution environment has loaded the handler and is ready."""
 
@@ -58,7 +82,7 @@ class FunctionInit(FunctionEvent):
     """How many attempts in a row had failed before this one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class FunctionInitFailed(FunctionEvent):
     """A handler could not be loaded. Said once for the same reason in a row; attempts go on, further and further apart."""
 
@@ -69,7 +93,7 @@ class FunctionInitFailed(FunctionEvent):
     retry_in_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class FunctionReloaded(FunctionEvent):
     """Files of the handler changed: new environments load them, those that are busy finish with what they have."""
 
@@ -79,7 +103,7 @@ class FunctionReloaded(FunctionEvent):
     """How many of the former kind are replaced."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class EnvironmentStopped(FunctionEvent):
     """An execution environment was asked to leave, and left."""
 
@@ -91,7 +115,7 @@ class EnvironmentStopped(FunctionEvent):
     age_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class EnvironmentKilled(FunctionEvent):
     """An execution environment was ended by force, with every process that it had started."""
 
@@ -105,7 +129,7 @@ class EnvironmentKilled(FunctionEvent):
     """Resident memory that was found, where that is the reason; rounded up, thus above the limit."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class EnvironmentIntruder(FunctionEvent):
     """A process that is not the environment's tried to speak to its Runtime API, and was refused. Said once for each."""
 
@@ -119,7 +143,7 @@ class EnvironmentIntruder(FunctionEvent):
     """The user that the connection belongs to."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class HandlerOutput(FunctionEvent):
     """A line that the handler wrote to stdout or stderr, or logged."""
 
@@ -129,7 +153,7 @@ class HandlerOutput(FunctionEvent):
     message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class HandlerTimeout(FunctionEvent):
     """An invocation reached the function's timeout and was ended: process killed, inline task cancelled, connection cut."""
 
@@ -142,7 +166,7 @@ class HandlerTimeout(FunctionEvent):
     """An inline handler cannot be killed: this one runs on, and keeps its place until it returns."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class HandlerCrashed(FunctionEvent):
     """The handler's process ended by itself: during an invocation, while it was loading, or idle."""
 
@@ -154,7 +178,7 @@ class HandlerCrashed(FunctionEvent):
     """As `subprocess` gives it: negative is the signal that ended the process."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class FunctionThrottled(FunctionEvent):
     """An invocation was refused because the function already runs as often as it may, here or where it lives."""
 
@@ -166,7 +190,7 @@ class FunctionThrottled(FunctionEvent):
     """As Lambda spells it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class FunctionStats(FunctionEvent):
     """What a function did in the last period, over all its mappings; said only if it did anything."""
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from esmd.mappings.values import dataclass
-from esmd.observe.events import Event, Level
+from esmd.observe.events import Event, Level, event
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class BackgroundInvoked(Event):
     """An invocation of type `Event`, whose answer nobody waits for, has succeeded."""
 
@@ -17,7 +16,7 @@ class BackgroundInvoked(Event):
     request_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class BackgroundFailed(Event):
     """An invocation of type `Event` did not succeed. It is not tried again."""
 
@@ -30,7 +29,7 @@ class BackgroundFailed(Event):
     message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class RequestFailed(Event):
     """A request was answered with `ServiceException` because of a defect of esmd; please report it."""
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from esmd.mappings.values import dataclass
-from esmd.observe.events import Event, Level
+from esmd.observe.events import Event, Level, event
 
 Next = Literal["visibility_timeout", "retry_backoff", "dead_letter_queue", "retry", "discard"]
 """What will become of a message that was kept: it is visible again when its visibility timeout ends, or after the delay of
@@ -23,7 +22,7 @@ the daemon is stopping."""
 Topic = Literal["no_redrive_policy", "low_max_receive_count", "short_visibility_timeout", "function_stopped"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class MappingEvent(Event):
     """Base of what a mapping says."""
 
@@ -33,7 +32,7 @@ class MappingEvent(Event):
 # --- state
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class MappingEnabled(MappingEvent):
     """The source was found, the function loads: polling begins."""
 
@@ -53,7 +52,7 @@ class MappingEnabled(MappingEvent):
     """Streams: known now."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class MappingDisabled(MappingEvent):
     """The mapping does not poll: by its settings, or it is paused; or it has drained, to change, to be gone, or to stop."""
 
@@ -61,7 +60,7 @@ class MappingDisabled(MappingEvent):
     reason: Literal["configuration", "paused", "updating", "removed", "stopping"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class MappingUnavailable(MappingEvent):
     """The mapping cannot run now and will try again by itself. Said when the reason changes, then ever more rarely."""
 
@@ -74,7 +73,7 @@ class MappingUnavailable(MappingEvent):
     retry_in_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class PollFailed(MappingEvent):
     """One call to the source failed in a way that usually passes; the next one follows soon."""
 
@@ -85,7 +84,7 @@ class PollFailed(MappingEvent):
     retry_in_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class MappingRecovered(MappingEvent):
     """A mapping that was unavailable works again."""
 
@@ -94,7 +93,7 @@ class MappingRecovered(MappingEvent):
     unavailable_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class MappingAdvice(MappingEvent):
     """Something about the source that works, but will hurt: no redrive policy, a short visibility timeout."""
 
@@ -104,7 +103,7 @@ class MappingAdvice(MappingEvent):
     hint: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class MappingStats(MappingEvent):
     """What a mapping did since its last `mapping.stats`, and what it is doing. Said once a period if anything moved."""
 
@@ -142,7 +141,7 @@ class MappingStats(MappingEvent):
 # --- records
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class RecordsReceived(MappingEvent):
     """A receive brought messages, or a page of a shard records."""
 
@@ -157,7 +156,7 @@ class RecordsReceived(MappingEvent):
     last_sequence_number: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class RecordFiltered(MappingEvent):
     """Records that match no filter. Messages are deleted from their queue, as Lambda does; records of streams are passed over."""
 
@@ -168,7 +167,7 @@ class RecordFiltered(MappingEvent):
     shard: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class RecordsDeleted(MappingEvent):
     """Processed messages are gone from the queue (filtered ones are not counted here)."""
 
@@ -178,7 +177,7 @@ class RecordsDeleted(MappingEvent):
     batch_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class DeleteFailed(MappingEvent):
     """A message was processed but could not be deleted: it will be delivered again."""
 
@@ -189,7 +188,7 @@ class DeleteFailed(MappingEvent):
     error_message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class VisibilityFailed(MappingEvent):
     """A visibility timeout could not be changed: the one that the message has goes on."""
 
@@ -201,7 +200,7 @@ class VisibilityFailed(MappingEvent):
     error_message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class RecordsReleased(MappingEvent):
     """Messages that were received and never started are visible again at once."""
 
@@ -210,7 +209,7 @@ class RecordsReleased(MappingEvent):
     ids: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class RecordsExpired(MappingEvent):
     """Messages whose visibility timeout ended before their invocation could start: the queue delivers them again."""
 
@@ -223,7 +222,7 @@ class RecordsExpired(MappingEvent):
 # --- batches
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class BatchEvent(MappingEvent):
     """Base of what becomes of a batch. `attempt` is the highest receive count in it; of a stream, attempts so far."""
 
@@ -242,7 +241,7 @@ class BatchEvent(MappingEvent):
     """Of a stream: age of the last record when the invocation ended."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class BatchSucceeded(BatchEvent):
     """The handler returned, and named no failures."""
 
@@ -254,7 +253,7 @@ class BatchSucceeded(BatchEvent):
     """Of all its records."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class BatchRecords(MappingEvent):
     """Which records were in an invocation that failed, in whole or in part: all of them. Said before `batch.failed`."""
 
@@ -270,7 +269,7 @@ class BatchRecords(MappingEvent):
     """Of those that have to be tried again, or are given up."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class BatchFailed(BatchEvent):
     """The batch failed as a whole; nothing of it is deleted."""
 
@@ -284,7 +283,7 @@ class BatchFailed(BatchEvent):
     """Until the first of its messages is visible again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class BatchPartial(BatchEvent):
     """The handler named some failures; the other messages are deleted."""
 
@@ -297,7 +296,7 @@ class BatchPartial(BatchEvent):
     retry_in_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class BatchDelayed(MappingEvent):
     """The function had no free place or could not be reached; the invocation is tried again, nothing has run."""
 
@@ -312,7 +311,7 @@ class BatchDelayed(MappingEvent):
     retry_in_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class BatchPayload(MappingEvent):
     """The event that goes to the handler; only with `--log-payloads`."""
 

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from esmd.mappings.values import dataclass
-from esmd.observe.events import Event, Level
+from esmd.observe.events import Event, Level, event
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class ProcessEvent(Event):
     """Base of what the parent says of a process."""
 
@@ -19,7 +18,7 @@ class ProcessEvent(Event):
     """Its number, from 0; its successor has the same."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class ProcessStarted(ProcessEvent):
     """A process of the daemon has been started, for the first time or in place of one that died."""
 
@@ -29,7 +28,7 @@ class ProcessStarted(ProcessEvent):
     """How many mappings it runs: those whose limits leave it a part."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class ProcessNotStarted(ProcessEvent):
     """A process could not be started, for lack of memory or of processes for instance; the others go on without it."""
 
@@ -39,7 +38,7 @@ class ProcessNotStarted(ProcessEvent):
     retry_in_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class ProcessDied(ProcessEvent):
     """A process ended though nobody had asked it to. What it had under way is delivered again, its shards are read on."""
 
@@ -53,7 +52,7 @@ class ProcessDied(ProcessEvent):
     """Until its successor is started; none follows while the daemon drains."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class ProcessKilled(ProcessEvent):
     """A process did not end when it was told to, and was ended by force."""
 
@@ -62,7 +61,7 @@ class ProcessKilled(ProcessEvent):
     pid: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class ProcessOutput(ProcessEvent):
     """A line that a process wrote to stderr itself, not through the log: what a crash leaves, or an inline handler prints."""
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from esmd.mappings.values import dataclass
-from esmd.observe.events import Event, Level
+from esmd.observe.events import Event, Level, event
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class ServiceUnheard(Event):
     """The service manager's socket takes no messages; it may take the daemon for hung. Said once."""
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from esmd.mappings.values import dataclass
-from esmd.observe.events import Level  # noqa: TC001 - evaluated by the catalogue
+from esmd.observe.events import (
+    Level,
+    event,
+)
 from esmd.observe.mapping_events import MappingEvent
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class ShardEvent(MappingEvent):
     """Base of what is said of a shard."""
 
@@ -22,7 +24,7 @@ class ShardEvent(MappingEvent):
 # --- shards
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class ShardDiscovered(ShardEvent):
     """A shard was not known before. It is read from `start` once its parents are finished."""
 
@@ -32,7 +34,7 @@ class ShardDiscovered(ShardEvent):
     """A position, or `passed over`: closed before the mapping began at LATEST."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class ShardStarted(ShardEvent):
     """The shard is being read."""
 
@@ -40,7 +42,7 @@ class ShardStarted(ShardEvent):
     position: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class ShardFinished(ShardEvent):
     """The shard is closed, and every record of it is dealt with: its children may start."""
 
@@ -48,7 +50,7 @@ class ShardFinished(ShardEvent):
     children: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class ShardLost(ShardEvent):
     """The shard vanished before it was read to its end: its records are gone at the source."""
 
@@ -56,7 +58,7 @@ class ShardLost(ShardEvent):
     level: ClassVar[Level] = "error"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class ListingDoubted(MappingEvent):
     """A listing lacks shards that the one before it had: it is made again before their positions are forgotten."""
 
@@ -66,7 +68,7 @@ class ListingDoubted(MappingEvent):
     """The first ten of them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class ShardReseeked(ShardEvent):
     """An iterator was lost; reading goes on at `position`. At TRIM_HORIZON records may be missing or come again."""
 
@@ -77,7 +79,7 @@ class ShardReseeked(ShardEvent):
     error_message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class ShardBlocked(ShardEvent):
     """A batch has been failing for over a minute and holds up what is behind it."""
 
@@ -93,7 +95,7 @@ class ShardBlocked(ShardEvent):
     """Until the first record is discarded for its age, or gone at the source; None where neither is known."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class StreamReplaced(MappingEvent):
     """The stream was deleted and made again: stored positions mean nothing in it, reading starts anew."""
 
@@ -104,7 +106,7 @@ class StreamReplaced(MappingEvent):
     forgotten_shards: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class WindowDropped(ShardEvent):
     """A tumbling window was open when the mapping stopped, and has none any more: its state is not used."""
 
@@ -115,7 +117,7 @@ class WindowDropped(ShardEvent):
 # --- batches in trouble
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class BatchRetrying(ShardEvent):
     """A part of a batch failed and will be invoked again."""
 
@@ -133,7 +135,7 @@ class BatchRetrying(ShardEvent):
     retry_in_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class BatchBisected(ShardEvent):
     """A failed part was split in two; the left one is invoked first."""
 
@@ -147,7 +149,7 @@ class BatchBisected(ShardEvent):
     """The first record of the right part."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class BatchDiscarded(ShardEvent):
     """Records are given up: their attempts are used, or they are too old. The mapping goes on behind them."""
 
@@ -164,7 +166,7 @@ class BatchDiscarded(ShardEvent):
     """Where their failure record went; None: nowhere, they are dropped."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class SnapshotIgnored(ShardEvent):
     """What was stored of a batch in trouble could not be used: its retries start anew."""
 
@@ -176,7 +178,7 @@ class SnapshotIgnored(ShardEvent):
 # --- destinations and progress
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class DestinationSent(ShardEvent):
     """The on-failure destination has accepted a failure record."""
 
@@ -186,7 +188,7 @@ class DestinationSent(ShardEvent):
     records: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class DestinationFailed(ShardEvent):
     """The on-failure destination did not accept a failure record; the shard waits, and it is sent again."""
 
@@ -200,7 +202,7 @@ class DestinationFailed(ShardEvent):
     """None: it is given up (`on_destination_failure: drop`), the records are dropped."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@event
 class CheckpointCommitted(ShardEvent):
     """Progress would survive a kill up to here."""
 
