@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from esmd.invoke.command import CommandEnvironment
 from esmd.invoke.environment import PythonEnvironment
 from esmd.invoke.inline import InlineInvoker
 from esmd.invoke.lambda_api import LambdaInvoker
@@ -38,6 +37,8 @@ def make_invoker(
         case PythonSpec():
             return EnvironmentPool(spec, launch=PythonEnvironment.launch, telemetry=telemetry)
         case CommandSpec():
+            from esmd.invoke.command import CommandEnvironment  # noqa: PLC0415 - with it comes a server of HTTP
+
             return EnvironmentPool(spec, launch=CommandEnvironment.launch, telemetry=telemetry)
         case HttpSpec():
             from esmd.invoke.http import HttpInvoker  # noqa: PLC0415 - aiohttp is heavy, and only such functions need it

@@ -7,8 +7,10 @@ durations seconds (`_s`) or milliseconds (`_ms`). None is: not known, or not mea
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+
+from esmd.mappings.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
