@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from esmd.mappings.events import text_of
 from esmd.mappings.outcomes import FunctionError, Outcome, Throttled
 from esmd.observe.events import FunctionThrottled
 
@@ -39,6 +40,10 @@ class Beginner(Protocol):
 
     def begin(self, event: Event, *, request_id: str, done: Callable[[Outcome], None]) -> Any | None:
         """Start an invocation; `done` is called with its outcome, later. None where only `invoke` can tell why not."""
+        ...
+
+    async def invoke(self, event: bytes | Event, *, request_id: str) -> Outcome:
+        """See `Invoker.invoke`."""
         ...
 
     async def cancel(self, call: Any, /) -> None:
@@ -147,7 +152,7 @@ class Function:
 
     @property
     def begins(self) -> bool:
-        """Whether `begin` may do it: nobody has to await an invocation."""
+        """Whether `begin` may do it: nobody has to await an invocation, and events are taken as they are."""
         return self._beginner is not None
 
     async def start(self) -> None:
@@ -259,9 +264,10 @@ class Function:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            outcome = await self._invoker.invoke(
-                event if isinstance(event, bytes) else event.text(), request_id=request_id
-            )
+            if self._beginner is not None:
+                outcome = await self._beginner.invoke(event, request_id=request_id)
+            else:
+                outcome = await self._invoker.invoke(text_of(event), request_id=request_id)
         finally:
             self.give_place_back()
         self._count(outcome, loop.time() - began, request_id)

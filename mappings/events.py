@@ -183,3 +183,13 @@ class Event:
         """Whether its text has more bytes than that."""
         most = ENVELOPE_BYTES + len(self._records) + sum([record.most for record in self._records])
         return most > limit and len(self.text()) > limit
+
+
+def text_of(event: bytes | Event) -> bytes:
+    """An event as UTF-8 JSON."""
+    return event if isinstance(event, bytes) else event.text()
+
+
+def is_longer_than(event: bytes | Event, limit: int) -> bool:
+    """Whether an event has more bytes than that as JSON."""
+    return len(event) > limit if isinstance(event, bytes) else event.is_longer_than(limit)

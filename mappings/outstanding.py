@@ -20,6 +20,8 @@ from operator import lt
 from typing import TYPE_CHECKING, Protocol
 from zlib import crc32
 
+from esmd.mappings.records import sizes_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -128,7 +130,7 @@ class InOrder(_Reading):
         if self._known is not None or not self._rises(ids):
             return {0: self._add_each(records)}
         self._read_to(ids[-1], int(ids[-1]))
-        self._put(ids, [len(record.event) for record in records])
+        self._put(ids, sizes_of(records))
         return {0: list(records)}
 
     def _rises(self, ids: list[str]) -> bool:
@@ -152,7 +154,7 @@ class InOrder(_Reading):
                 continue
             here.add(record.id)
             self._read_to(record.id, number)
-            self._put([record.id], [len(record.event)])
+            self._put([record.id], [record.size])
             added.append(record)
         return added
 
@@ -249,7 +251,7 @@ class Scattered(_Reading):
         # Every record of the shard comes through here: what can be looked up once, is.
         factor, known, entries, log = self._factor, self._known, self._entries, self._log
         for record in records:
-            sequence_number, size = record.id, len(record.event)
+            sequence_number, size = record.id, record.size
             if sequence_number in entries:
                 continue
             number, lane = int(sequence_number), lane_of(record.ordering_key, factor)

@@ -68,6 +68,13 @@ def stream_records(
     return list(map(_RECORD, rows))
 
 
+def sizes_of(records: Sequence[Record]) -> list[int]:
+    """The `size` of each; of plain records without a call."""
+    if type(records[0]) is Record:
+        return [len(record.event) for record in records]
+    return [record.size for record in records]
+
+
 _RECORD: Callable[[tuple[Any, ...]], Record] = partial(tuple.__new__, Record)
 
 

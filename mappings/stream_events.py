@@ -92,9 +92,10 @@ class KinesisText:
     What is the same for all of them is encoded once. For records without a filter, which need no dict.
     """
 
-    __slots__ = ("_after_number", "_tail", "_time", "_time_text")
+    __slots__ = ("_after_number", "_tail", "_time", "_time_text", "region", "role_arn", "shard_id", "stream_arn")
 
     def __init__(self, *, shard_id: str, stream_arn: str, region: str, role_arn: str) -> None:
+        self.shard_id, self.stream_arn, self.region, self.role_arn = shard_id, stream_arn, region, role_arn
         self._time, self._time_text = 0.0, "0.0"  # of the record before: many come in the same millisecond
         self._after_number = f'}},"eventSource":"aws:kinesis","eventVersion":"1.0","eventID":{_text(shard_id)[:-1]}:'
         self._tail = (
@@ -123,7 +124,7 @@ class KinesisText:
     def of_all(self, raws: Sequence[Mapping[str, Any]], arrived_at: Sequence[float]) -> list[bytes]:
         """`of` for the records of a page: what has to be asked of their texts is asked of all of them at once."""
         keys, data = [raw["PartitionKey"] for raw in raws], [raw["Data"] for raw in raws]
-        if not _all_plain(keys, data):
+        if not all_plain(keys, data):
             return [self.of(raw, moment) for raw, moment in zip(raws, arrived_at, strict=True)]
         numbers = [raw["SequenceNumber"] for raw in raws]
         times = {moment: repr(moment) for moment in set(arrived_at)}
@@ -266,7 +267,7 @@ def iso_second(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _all_plain(*columns: list[str]) -> bool:
+def all_plain(*columns: list[str]) -> bool:
     """Whether all texts are their own JSON."""
     try:
         return not any("".join(column).encode().translate(None, PLAIN) for column in columns)

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Literal
 from esmd.invoke import runtime
 from esmd.invoke.error_objects import read_error
 from esmd.invoke.protocol import MAX_REQUEST_BYTES
+from esmd.mappings.events import is_longer_than
 from esmd.mappings.outcomes import FunctionError, Outcome, Rejected, Success, Unreachable
 
 if TYPE_CHECKING:
     from esmd.invoke.process import Cause
     from esmd.invoke.protocol import FunctionSpec
+    from esmd.mappings.events import Event
 
 
-def request_too_large(event: bytes) -> Rejected | None:
+def request_too_large(event: bytes | Event) -> Rejected | None:
     """The refusal of an event above the limit; None for one that may be sent."""
-    if len(event) <= MAX_REQUEST_BYTES:
+    if not is_longer_than(event, MAX_REQUEST_BYTES):
         return None
     message = f"Request must be smaller than {MAX_REQUEST_BYTES} bytes for the InvokeFunction operation"
     return Rejected("RequestTooLargeException", message)

@@ -150,7 +150,7 @@ class InlineInvoker:
         if isinstance(loaded, FunctionError):
             raise StartFailed(loaded.error_type, loaded.message)
 
-    async def invoke(self, event: bytes, *, request_id: str) -> Outcome:
+    async def invoke(self, event: bytes | Event, *, request_id: str) -> Outcome:
         """Run the handler once; see `Invoker.invoke`."""
         spec = self._spec
         if self._shut.is_set():

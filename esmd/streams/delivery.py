@@ -11,6 +11,8 @@ import math
 from typing import TYPE_CHECKING, Any, Protocol
 
 from esmd.mappings.commands import Bisected, Discard, Finished, Invoke, Processed, Retrying, Trouble, Wait
+from esmd.mappings.events import text_of
+from esmd.mappings.kinesis_values import event_of
 from esmd.mappings.outcomes import Outcome, Throttled, version_of
 from esmd.mappings.policy import BatchPolicy
 from esmd.mappings.stream_events import stream_event
@@ -25,6 +27,7 @@ from esmd.waiting import stopped_before
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from esmd.mappings.events import Event
     from esmd.mappings.policy import PolicyOptions
     from esmd.mappings.records import Record
     from esmd.mappings.stream_events import WindowFields
@@ -143,7 +146,7 @@ class Delivery:
 
     async def _invoke(self, records: tuple[Record, ...]) -> None:
         window = await self._progress.before_invoke(records[0])
-        event = stream_event(records, window=window)
+        event = event_of(records, window=window)
         self.retry_at = None
         started = self._loop.time()
         sent_age = (self._around.wall() - records[-1].arrived_at) * 1000
@@ -173,12 +176,12 @@ class Delivery:
         can_wait = snapshot is None and len(processed) == len(records)
         await self._progress.moved(processed, state=state, snapshot=snapshot, can_wait=can_wait)
 
-    async def _outcome(self, event: bytes, records: Sequence[Record]) -> Outcome:
+    async def _outcome(self, event: bytes | Event, records: Sequence[Record]) -> Outcome:
         """Invoke in turn with the other batches of the function; `Throttled` if there is no place for long."""
         around = self._around
         self._request_id = new_request_id()
         if around.settings.log_payloads:
-            self._emit(say.BatchPayload(**self._about(records), payload=event.decode()))
+            self._emit(say.BatchPayload(**self._about(records), payload=text_of(event).decode()))
         if around.function.room:
             with self._named():
                 return await around.function.invoke(event, request_id=self._request_id)

@@ -1,4 +1,7 @@
-"""From stream records to records of the house: the event's JSON is made here, once, and filters have their say."""
+"""From stream records to records of the house: the event's JSON is made here, once, and filters have their say.
+
+A Kinesis function in the daemon's own process needs no JSON, see `esmd.mappings.kinesis_values`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from esmd.mappings.events import encode
+from esmd.mappings.kinesis_values import kinesis_records
 from esmd.mappings.records import stream_records
 from esmd.mappings.stream_events import (
     DynamoText,
@@ -26,10 +30,20 @@ if TYPE_CHECKING:
 
 
 class StreamIntake:
-    """Admits the records of one shard."""
+    """Admits the records of one shard.
 
-    def __init__(self, settings: StreamSettings, record_filter: RecordFilter | None, shard_id: str) -> None:
+    Args:
+        settings: of the mapping.
+        record_filter: its filters, if it has any.
+        shard_id: the shard.
+        values: the function takes values rather than JSON.
+    """
+
+    def __init__(
+        self, settings: StreamSettings, record_filter: RecordFilter | None, shard_id: str, *, values: bool
+    ) -> None:
         self._settings = settings
+        self._values = values
         self._filter = record_filter
         self._shard_id = shard_id
         self._kinesis = KinesisText(
@@ -53,6 +67,10 @@ class StreamIntake:
             keys = [self._ordering_key(raw) for raw in raws]
         if self._filter is None:
             is_kinesis = self._settings.source == "kinesis"
+            if is_kinesis and self._values:
+                made = kinesis_records(self._kinesis, raws, numbers=numbers, keys=keys, arrived_at=arrived_at)
+                if made is not None:
+                    return [(made, None)]
             events = self._kinesis.of_all(raws, arrived_at) if is_kinesis else self._dynamodb.of_all(raws)
             return [(stream_records(numbers, keys, arrived_at, events), None)]
         elements = [self._element(raw) for raw in raws]

@@ -70,7 +70,7 @@ class ShardConsumer:
         self._room = asyncio.Event()
         self._room.set()
         self._reader = ShardReader(around, progress.shard_id, to_seek(progress.position), first=first)
-        self._intake = StreamIntake(settings, around.record_filter, progress.shard_id)
+        self._intake = StreamIntake(settings, around.record_filter, progress.shard_id, values=around.function.begins)
         self._lanes = Lanes(
             settings.parallelization_factor,
             batch_size=settings.batch_size,

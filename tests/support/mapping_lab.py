@@ -142,12 +142,12 @@ class ScriptedInvoker:
     async def start(self) -> None:
         return None
 
-    async def invoke(self, event: bytes, *, request_id: str) -> Outcome:
+    async def invoke(self, event: bytes | Event, *, request_id: str) -> Outcome:
         if self.running >= self.limit:
             return Throttled()
         self.running += 1
         self.most_running = max(self.most_running, self.running)
-        whole = json.loads(event)
+        whole = json.loads(event) if isinstance(event, bytes) else event.value()
         records = whole["Records"]
         self.events.append(records)
         self.times.append(asyncio.get_running_loop().time())
@@ -198,6 +198,11 @@ def both_kinds(request: pytest.FixtureRequest) -> Iterator[None]:
     before = _begun.set(request.param)
     yield
     _begun.reset(before)
+
+
+def invoker_kind(begun: bool | None = None) -> type[ScriptedInvoker]:
+    """The kind that the test asks for; None: that of the run that `both_kinds` is at."""
+    return ScriptedBeginner if (_begun.get() if begun is None else begun) else ScriptedInvoker
 
 
 @dataclass
@@ -297,7 +302,7 @@ async def mapping(
     if create:
         engine.create_queue(name, attributes)
     api = MemorySqs(engine, name)
-    kind = ScriptedBeginner if (_begun.get() if begun is None else begun) else ScriptedInvoker
+    kind = invoker_kind(begun)
     invoker = kind(handler, limit=limit, duration=duration)
     collector = Collector()
     function = function_of(invoker, telemetry=collector)

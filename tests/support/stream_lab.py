@@ -23,7 +23,7 @@ from esmd.testing.stream_engine import StreamEngine
 from esmd.trouble import Trouble
 
 from support.functions import function_of
-from support.mapping_lab import Collector, ScriptedInvoker
+from support.mapping_lab import Collector, ScriptedInvoker, invoker_kind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -213,7 +213,7 @@ async def stream_mapping(
         engine=engine,
         name="events",
         store=MemoryStateStore(),
-        invoker=ScriptedInvoker(handler, limit=limit, duration=duration, whole_events=whole_events),
+        invoker=invoker_kind()(handler, limit=limit, duration=duration, whole_events=whole_events),
         destination=MemoryDestination(),
         settings=chosen,
         filters=filters,

@@ -12,9 +12,11 @@ import threading
 import pytest
 
 from esmd.invoke.inline import InlineInvoker
-from esmd.invoke.protocol import StartFailed
+from esmd.invoke.protocol import MAX_REQUEST_BYTES, StartFailed
 from esmd.invoke.threads import Threads
-from esmd.mappings.outcomes import FunctionError, Success, Throttled, Unreachable
+from esmd.mappings.events import Event
+from esmd.mappings.outcomes import FunctionError, Rejected, Success, Throttled, Unreachable
+from esmd.mappings.records import stream_records
 from esmd.observe.events import FunctionInit, FunctionInitFailed
 
 from support.invocations import Recorder, function, until
@@ -44,6 +46,17 @@ async def test_another_module_of_the_same_name_is_refused(make, tmp_path):
         await make("answering:echo", python_path=(str(tmp_path),)).start()
     sys.path.remove(str(tmp_path))
     await first.close()
+
+
+async def test_an_event_of_values_is_refused_by_the_length_of_its_json(make):
+    invoker = make("answering:echo")
+    await invoker.start()
+    [record] = stream_records(["1"], [None], [0.0], [b'"' + b"x" * MAX_REQUEST_BYTES + b'"'])
+    outcome = await invoker.invoke(Event([record]), request_id=ID)
+    assert isinstance(outcome, Rejected)
+    [small] = stream_records(["1"], [None], [0.0], [b'"x"'])
+    assert await invoker.invoke(Event([small]), request_id=ID) == Success(b'{"Records": ["x"]}')
+    await invoker.close()
 
 
 async def test_another_value_of_a_variable_is_refused(make, monkeypatch):

@@ -13,9 +13,10 @@ from esmd.observe import stream_events as stream
 from esmd.pollers.streams import Seek
 from esmd.testing.stream_engine import StreamEngine
 
+from support.mapping_lab import both_kinds  # noqa: F401 - a fixture
 from support.stream_lab import data_of, stream_mapping
 
-pytestmark = pytest.mark.looptime
+pytestmark = [pytest.mark.looptime, pytest.mark.usefixtures("both_kinds")]
 
 
 def poison(*bad):

@@ -8,9 +8,10 @@ import pytest
 
 from esmd.observe import stream_events as stream
 
+from support.mapping_lab import both_kinds  # noqa: F401 - a fixture
 from support.stream_lab import data_of, stream_mapping
 
-pytestmark = pytest.mark.looptime
+pytestmark = [pytest.mark.looptime, pytest.mark.usefixtures("both_kinds")]
 
 
 # --- tumbling windows
