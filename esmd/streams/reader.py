@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING
 
 from esmd.observe.stream_events import ShardReseeked
@@ -25,6 +26,20 @@ from esmd.waiting import stopped_before
 if TYPE_CHECKING:
     from esmd.pollers.streams import Call, Page
     from esmd.streams.settings import Surroundings
+
+
+_STEPS = 4
+"""Moments in an interval at which idle shards are read."""
+
+
+def in_step(now: float, interval: float) -> float:
+    """When to read again a shard that has nothing: after the interval, or a little earlier so as to be one of many.
+
+    Reads of the same moment cost one turn of the loop, and the server one, where each alone would wake both. Once a shard is in
+    step its intervals are whole, but for the time that answers take.
+    """
+    step = interval / _STEPS
+    return math.floor((now + interval) / step) * step
 
 
 class ShardGoneError(Exception):
@@ -73,15 +88,16 @@ class ShardReader:
             self._iterator = page.next_iterator
             self.millis_behind = page.millis_behind
             self.caught_up = not page.records and not page.millis_behind
-            self._next_at = self._loop.time() + self._pause(page)
+            self._next_at = self._after(page)
             return page
         return None
 
-    def _pause(self, page: Page) -> float:
-        settings = self._around.settings
+    def _after(self, page: Page) -> float:
+        """When the next read may be, on the loop's clock."""
+        settings, now = self._around.settings, self._loop.time()
         if self.caught_up:
-            return settings.idle_interval
-        return settings.full_interval if len(page.records) >= settings.read_limit else settings.least_interval
+            return in_step(now, settings.idle_interval)
+        return now + (settings.full_interval if len(page.records) >= settings.read_limit else settings.least_interval)
 
     def went_past(self, sequence_number: str) -> None:
         """Tell how far the records of the pages go: a lost iterator is sought after this one."""

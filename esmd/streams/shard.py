@@ -216,7 +216,8 @@ class ShardConsumer:
             self._quiet_since = self._around.wall()
         elif not self._reader.caught_up:
             self._quiet_since = None
-        self._wake.set()
+        if runs or self._windows is not None:  # a window may end since nothing comes
+            self._wake.set()
 
     # --- delivering
 

@@ -11,6 +11,7 @@ import pytest
 
 from esmd.observe import stream_events as stream
 from esmd.state.memory import MemoryStateStore
+from esmd.streams.reader import in_step
 from esmd.testing.fake_streams import EngineStream
 from esmd.testing.stream_engine import StreamEngine
 
@@ -239,3 +240,15 @@ async def test_a_mapping_is_quiet_when_everything_is_read_and_resolved():
         assert lab.runner.quiet_since > loop.time()
         await asyncio.sleep(100)
         assert loop.time() - lab.runner.quiet_since > 50
+
+
+@pytest.mark.parametrize("interval", [0.05, 0.2, 1.0, 60.0])
+def test_idle_shards_fall_into_step_and_wait_no_longer_than_their_interval(interval):
+    moments = [1000.0 + n * interval / 40 for n in range(41)]
+    nexts = [in_step(now, interval) for now in moments]
+    assert all(
+        now + 0.74 * interval < after <= now + interval + 1e-9 for now, after in zip(moments, nexts, strict=True)
+    )
+    assert len(set(nexts)) <= 5
+    in_time = [in_step(after + interval / 100, interval) for after in nexts]
+    assert in_time == pytest.approx([after + interval for after in nexts])
