@@ -9,6 +9,7 @@ from support import (
     walked_control,
     walked_destinations,
     walked_invoke,
+    walked_lanes,
     walked_pollers,
     walked_processes,
     walked_sqs,
@@ -30,6 +31,7 @@ _GROUPS: dict[str, Mapping[str, Scenario]] = {
     "control": walked_control.SCENARIOS,
     "destinations": walked_destinations.SCENARIOS,
     "pollers": walked_pollers.SCENARIOS,
+    "lanes": walked_lanes.SCENARIOS,
     "processes": walked_processes.SCENARIOS,
     "state": walked_state.SCENARIOS,
 }

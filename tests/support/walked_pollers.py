@@ -43,11 +43,9 @@ ARN = "arn:aws:kinesis:us-east-1:000000000000:stream/orders"
 TABLE = "arn:aws:dynamodb:us-east-1:000000000000:table/t/stream/2020-01-01T00:00:00.000"
 LATEST = f"{TABLE.partition('/stream/')[0]}/stream/latest"
 URL = "http://127.0.0.1:1"
-_QUEUE = Queue(
-    url=f"{URL}/000000000000/orders", visibility_timeout=30, max_receive_count=None, dead_letter_arn=None
-)
+_QUEUE = Queue(url=f"{URL}/000000000000/orders", visibility_timeout=30, max_receive_count=None, dead_letter_arn=None)
 _SHARD = {"ShardId": "shardId-0", "SequenceNumberRange": {"StartingSequenceNumber": "1"}}
-_ANSWER: dict[str, Any] = {
+ANSWER: dict[str, Any] = {
     "QueueUrl": _QUEUE.url,
     "Attributes": {
         "VisibilityTimeout": "30",
@@ -83,7 +81,7 @@ class SlowClient:
     def __getattr__(self, operation: str) -> Any:
         async def call(**_: Any) -> dict[str, Any]:
             await asyncio.sleep(0.1)
-            return _ANSWER
+            return ANSWER
 
         return call
 
@@ -163,7 +161,7 @@ async def _by_wire_alone(_: Walk) -> None:
 
 async def _by_lean_client(plain: Callable[[str, str], Plain | None] | None) -> None:
     """`plain` is that of the clients if it is None; the server answers everything alike."""
-    async with ScriptedServer([answer(json.dumps(_ANSWER).encode())]) as server, asyncio.timeout(LONGEST):
+    async with ScriptedServer([answer(json.dumps(ANSWER).encode())]) as server, asyncio.timeout(LONGEST):
 
         def connect(_service: str, region: str | None, _url: str | None = None) -> Connection:
             return Connection(endpoint_url=server.url, region=region or "us-east-1", dummy_credentials=True)
@@ -186,7 +184,7 @@ async def _by_lean_client(plain: Callable[[str, str], Plain | None] | None) -> N
                 await asyncio.sleep(0.001)
 
 
-class _Source:
+class ExpiringKeys:
     """Credentials that have to be renewed once."""
 
     def __init__(self) -> None:
@@ -241,7 +239,7 @@ async def _renewed(_: Walk) -> None:
     expired = answer(b'{"__type":"ExpiredTokenException"}', status="400 Bad Request")
     async with ScriptedServer([expired], [answer()]) as server, asyncio.timeout(LONGEST):
         route = Route(url=f"{server.url}/", region="us-east-1", service="sqs")
-        client = WireClient(route, credentials=Credentials(_Source()), tls=None, most=2)
+        client = WireClient(route, credentials=Credentials(ExpiringKeys()), tls=None, most=2)
         target = Target("AmazonSQS.DeleteMessageBatch", "1.0", query_mode=True)
         calls = (asked(lambda: client.call(target, b"{}"), again=(SourceError,)) for _ in range(2))
         await asyncio.gather(*calls)
