@@ -34,7 +34,7 @@ from support.programs import BY_HAND
 from support.scripted_server import ScriptedServer, answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from esmd.mappings.outcomes import Outcome
 
@@ -65,12 +65,17 @@ async def _invoked(invoker: Any, event: bytes, wanted: Callable[[Outcome], bool]
     raise AssertionError(f"it comes to no good: {outcome}")
 
 
-async def _given_up(invoker: Any, event: bytes, after: float) -> None:
-    """Invoke, and cancel that after so many seconds."""
-    calling = asyncio.create_task(invoker.invoke(event, request_id="1"))
+async def _given_up(call: Coroutine[Any, Any, Any], after: float) -> None:
+    """Make a call, and cancel it after so many seconds."""
+    calling = asyncio.create_task(call)
     await asyncio.wait([calling], timeout=after)
     calling.cancel()
     await asyncio.wait([calling])
+
+
+def _call(invoker: Any, event: bytes) -> Coroutine[Any, Any, Outcome]:
+    call: Coroutine[Any, Any, Outcome] = invoker.invoke(event, request_id="1")
+    return call
 
 
 def _succeeds(outcome: Outcome) -> bool:
@@ -89,6 +94,9 @@ class PoolScenario:
         seconds: how long each invocation takes; all begin at once.
         changes: of the function.
         fails: for so many seconds no environment can be loaded.
+        failure: how it fails.
+        ends: instead of failing, it ends by itself; see `Stage`.
+        dies_in: seconds that an environment which is killed takes to end.
         leaves_in: seconds that an environment takes to leave.
         reloads: whether the code changes while they run.
     """
@@ -96,6 +104,9 @@ class PoolScenario:
     seconds: Sequence[float] = (1, 1, 1)
     changes: dict[str, Any] = field(default_factory=dict)
     fails: float = 0.0
+    failure: FunctionError | Exception = BROKEN
+    ends: str | None = None
+    dies_in: float = 0.0
     leaves_in: float = 0.1
     reloads: bool = False
 
@@ -104,15 +115,17 @@ class PoolScenario:
     async def __call__(self, _: Walk) -> None:
         """Run it to its end, and see that nothing is left."""
         stage = Stage()
-        stage.leave_seconds = self.leaves_in
+        stage.leave_seconds, stage.kill_seconds = self.leaves_in, self.dies_in
         if self.fails:
-            stage.failure = BROKEN
-            asyncio.get_running_loop().call_later(self.fails, setattr, stage, "failure", None)
+            stage.failure, stage.ends = (None, self.ends) if self.ends else (self.failure, None)
+            for name in ("failure", "ends"):
+                asyncio.get_running_loop().call_later(self.fails, setattr, stage, name, None)
         pool = stage.pool(**self.changes)
         async with asyncio.timeout(LONGEST):
+            await _given_up(pool.start(), 0.5)
             starting = asyncio.create_task(_started(pool))
             calls = [asyncio.create_task(_invoked(pool, str(s).encode(), _succeeds)) for s in self.seconds]
-            await asyncio.gather(_given_up(pool, b"1", 0.5), _given_up(pool, b"9", 1.5))
+            await asyncio.gather(_given_up(_call(pool, b"1"), 0.5), _given_up(_call(pool, b"9"), 1.5))
             if self.reloads:
                 pool.reload(["app.py"])
             await asyncio.gather(starting, *calls)
@@ -126,6 +139,7 @@ class PoolScenario:
             await closing
         assert stage.alive == []
         assert (pool.running, pool.environments) == (0, 0)
+        assert stage.most_alive <= pool.limit
 
 
 @dataclass(kw_only=True)
@@ -159,7 +173,7 @@ class ProcessScenario:
                 async with asyncio.timeout(60):
                     if self.wanted is _succeeds:
                         await _started(pool)
-                    await _given_up(pool, self.events[0], 0.01)
+                    await _given_up(_call(pool, self.events[0]), 0.01)
                     for event in self.events:
                         await _invoked(pool, event, self.wanted)
             finally:
@@ -236,7 +250,7 @@ class InlineScenario:
             for _ in range(2):
                 await _invoked(invoker, self.event, self.wanted)
             await self._begun(invoker)
-            await _given_up(invoker, self.event, 0.01)
+            await _given_up(_call(invoker, self.event), 0.01)
             while invoker.running:
                 await asyncio.sleep(0.1)
             closing = asyncio.create_task(asked(lambda: invoker.invoke(self.event, request_id="2")))
@@ -396,6 +410,9 @@ for _each in (_over_http, _over_http_closed, _by_lambda, _routed):
 SCENARIOS: dict[str, Any] = {
     "pool": PoolScenario(changes={"concurrency": 2, "idle_timeout": 5.0}),
     "pool that cannot load": PoolScenario(fails=3.0, changes={"concurrency": 2, "idle_timeout": 5.0}),
+    "pool that cannot load by a defect": PoolScenario(fails=3.0, failure=RuntimeError("a defect"), dies_in=0.3),
+    "pool whose environments end unseen": PoolScenario(fails=3.0, ends="unseen", dies_in=0.3),
+    "pool whose environments end at once": PoolScenario(fails=3.0, ends="at once", dies_in=0.3),
     "pool whose environments do not leave": PoolScenario(
         leaves_in=1000.0, changes={"concurrency": 2, "idle_timeout": 5.0, "provisioned_concurrency": 1}
     ),
