@@ -233,16 +233,27 @@ class LambdaScenario:
                 assert reply.status < 300 or method in {"PUT", "DELETE"}, reply
             invoker.gate = asyncio.Event()
             for _ in range(2):  # the second one has to wait for its place
-                reply = await asked(
-                    lambda: stage.call("POST", f"{FUNCTIONS}/process/invocations", {}, X_Amz_Invocation_Type="Event"),
-                    again=_AGAIN,
-                )
-                assert reply.status == 202
+                await asked(lambda: _begun(stage), again=_AGAIN)
             invoker.gate.set()
-            while len(stage.telemetry.of(BackgroundInvoked)) + len(stage.telemetry.of(BackgroundFailed)) < 2:
-                await asyncio.sleep(0.001)
+            await _ended(stage, 2)
             assert await asked(lambda: _invoked_slowly(stage), again=_AGAIN) == 200
+            invoker.gate = asyncio.Event()
+            await asked(lambda: _begun(stage), again=_AGAIN)
             await asked(stage.api.close)
+            await _ended(stage, 3)
+
+
+async def _begun(stage: LambdaStage) -> None:
+    """Invoke in the background."""
+    path = f"{FUNCTIONS}/process/invocations"
+    reply = await stage.call("POST", path, {}, X_Amz_Invocation_Type="Event")
+    assert reply.status == 202
+
+
+async def _ended(stage: LambdaStage, least: int) -> None:
+    """Wait until so many of those have come to an end."""
+    while len(stage.telemetry.of(BackgroundInvoked)) + len(stage.telemetry.of(BackgroundFailed)) < least:
+        await asyncio.sleep(0.001)
 
 
 async def _invoked_slowly(stage: LambdaStage) -> int:
