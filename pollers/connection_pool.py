@@ -7,7 +7,7 @@
 | there are as many as there may be       | in its turn, the next that becomes idle or can be opened    |
 
 A server may close an idle connection at the very moment a request leaves on it. Such a request is `Unanswered`. Nobody
-knows whether the server saw it, so it goes out again, once and on a new connection, only where the caller allows that.
+knows whether the server saw it, so it goes out again, once and not on an idle one, only where the caller allows that.
 """
 
 from __future__ import annotations
@@ -92,9 +92,8 @@ class Pool:
         except Unanswered:
             if not (is_reused and repeatable):
                 raise
-            # Not another idle one: it may have ended in the same moment. The place of the one that ended is free.
-            self._claimed += 1
-            connection = await self._open()
+            # Not another idle one: it may have ended in the same moment. The place of the one that ended may be taken.
+            connection = await self._another()
             return await connection.send(request, within)
         finally:
             # Also where an answer came and its caller was cancelled in the same moment: the connection is still good.

@@ -3,7 +3,7 @@
 Where to send and as whom is plain (`esmd.pollers.plain`), or comes from an aiobotocore client
 (`esmd.pollers.wire_routes`). The calls:
 
-| target                                | again on a new connection | connections                           |
+| target                                | out again if unanswered   | connections                           |
 |---------------------------------------|---------------------------|---------------------------------------|
 | SQS `ReceiveMessage`                  | no                        | their own: long polls hold theirs     |
 | SQS `DeleteMessageBatch`              | yes                       | the others, so that they never queue  |
@@ -87,7 +87,7 @@ class Target:
     Attributes:
         name: `X-Amz-Target`.
         version: of the JSON protocol, `1.0` or `1.1`.
-        repeatable: whether it may go out again, on a new connection, when an old one ended without an answer.
+        repeatable: whether it may go out again when a connection that was used before ended without an answer.
         polls: whether it may wait for something to come.
         query_mode: ask for the error codes of the older query protocol too.
     """

@@ -81,6 +81,9 @@ class Credentials:
             self._forced_at = now
             try:
                 await renew(is_mandatory=True)
+            except asyncio.CancelledError:
+                self._forced_at = None  # nobody knows whether it was renewed: the next one who asks sees to it
+                raise
             except Exception as error:
                 raise SourceError(classify(error)) from error
             return await self.keys()

@@ -42,6 +42,7 @@ class Member:
         used: it was given an event.
         idle_since: loop time.
         loader: loads it.
+        gone: its process is, though it still has a loader.
     """
 
     environment: Environment
@@ -52,6 +53,7 @@ class Member:
     used: bool = False
     idle_since: float = 0.0
     loader: asyncio.Task[None] | None = None
+    gone: bool = False
 
 
 class Members:

@@ -50,7 +50,6 @@ LEAVE_SECONDS = 0.5
 T = TypeVar("T")
 S = TypeVar("S", bound=ProcessSpec)
 
-
 _Answer: TypeAlias = "Member | FunctionError | None"
 """What an invocation waits for: an environment, or why there is none; None when the pool is closed."""
 
@@ -299,20 +298,19 @@ class EnvironmentPool(Generic[S]):
 
     def _load_ended(self, member: Member, loader: asyncio.Task[None]) -> None:
         """Where loading was cancelled, perhaps before it began, its process goes; it makes room for others who wait."""
-        if not loader.cancelled():
-            return
-        self._unloaded(member)
-        if member.environment.usable:
-            self._members.part(member)
-            member.environment.kill("cancelled")  # `_forget` hears of its end
-        else:
+        if loader.cancelled():
+            if member.environment.usable:
+                member.environment.kill("cancelled")
+            self._unloaded(member)
             self._grow()
 
     def _unloaded(self, member: Member) -> None:
         """It loads no more; where it is gone, it is forgotten."""
         member.loader = None
-        if not member.environment.usable:
+        if member.gone:
             self._members.drop(member)
+        elif not member.environment.usable:  # whoever waited for its end was cancelled: it keeps its place until then
+            self._members.part(member)
 
     def _failed(self, error: FunctionError, *, request_id: str) -> None:
         """Tell those who wait that it could not be loaded, less those whom another that loads can still serve."""
@@ -366,8 +364,11 @@ class EnvironmentPool(Generic[S]):
     def _forget(self, environment: Environment) -> None:
         """An environment is gone, or as good as gone."""
         member = self._members.find(environment)
-        if member is None or member.loader is not None:
-            return  # whoever loads it sees it
+        if member is None:
+            return
+        if member.loader is not None:
+            member.gone = True  # whoever loads it sees it
+            return
         self._members.drop(member)
         if member.state == "idle" and not member.used:
             self._attempts.hold(member.failures + 1)  # to load it again at once would end in the same way

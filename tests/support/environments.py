@@ -34,14 +34,18 @@ class Fake:
         try:
             await asyncio.wait([self.ended], timeout=self.stage.load_seconds)
         except asyncio.CancelledError:
-            self.kill("cancelled")
+            await self._gone("cancelled")
             raise
         if self.ended.done():
             return FunctionError("init", "Runtime.ExitError", f"RequestId: {request_id} Error: it was ended")
         if isinstance(failure, Exception):
             raise failure
         if failure is not None:
-            self.kill("init")
+            await self._gone("init")
+        elif self.stage.ends == "unseen":
+            self.end()
+        elif self.stage.ends == "at once":
+            asyncio.get_running_loop().call_soon(self.end)
         return failure
 
     async def run(self, event, *, request_id):
@@ -51,7 +55,7 @@ class Fake:
         try:
             await asyncio.wait([self.ended], timeout=float(event))
         except asyncio.CancelledError:
-            self.kill("cancelled")
+            await self._gone("cancelled")
             raise
         if self.ended.done():
             return FunctionError("exit", "Runtime.ExitError", "it was ended")
@@ -68,10 +72,18 @@ class Fake:
     def kill(self, cause):
         self.cause = self.cause or cause
         self.status = -signal.SIGKILL
-        self.end()
+        self.usable = False
+        if self.stage.kill_seconds:
+            asyncio.get_running_loop().call_later(self.stage.kill_seconds, self.end)
+        else:
+            self.end()
 
     async def gone(self):
-        self.kill("shutdown")
+        await self._gone("shutdown")
+
+    async def _gone(self, cause):
+        self.kill(cause)
+        await asyncio.wait([self.ended])
 
     def end(self):
         self.usable = False
@@ -86,6 +98,9 @@ class Stage:
     Attributes:
         failure: of every load from now on: a `FunctionError`, or what is raised.
         refusal: why no process can be started.
+        ends: each ends by itself when it is loaded: `unseen` before anybody knows that it is, `at once` after that.
+        most_alive: how many there were at once.
+        kill_seconds: how long one that is killed takes to end.
     """
 
     def __init__(self):
@@ -95,6 +110,9 @@ class Stage:
         self.terminated = []
         self.failure = None
         self.refusal = None
+        self.ends = None
+        self.most_alive = 0
+        self.kill_seconds = 0.0
         self.load_seconds = 1.0
         self.leave_seconds = 0.1
         self.code = 1
@@ -105,6 +123,7 @@ class Stage:
             raise self.refusal
         fake = Fake(self, len(self.environments) + 1, initialization_type, on_end)
         self.environments.append(fake)
+        self.most_alive = max(self.most_alive, len(self.alive))
         return fake
 
     def pool(self, **changes):

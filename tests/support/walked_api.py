@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from esmd.api.listening import Listening
 from esmd.api.parts import ApiParts
 from esmd.config.schema import ApiSettings, Config
 from esmd.control.protocol import Reloaded
+from esmd.observe.lambda_api_events import BackgroundFailed, BackgroundInvoked
 from esmd.pollers.localstack import Connection
 from esmd.state.memory import MemoryStateStore
 from esmd.state.position import Position
@@ -38,6 +40,7 @@ from support.lambda_stage import (
 )
 from support.lambda_stage import ScriptedInvoker as Invoker
 from support.mapping_lab import Collector
+from support.scripted_server import ScriptedServer, answer
 from support.status_lab import snapshot
 
 if TYPE_CHECKING:
@@ -207,7 +210,8 @@ class LambdaScenario:
 
     async def __call__(self, _: Walk) -> None:
         """See that every request is answered in the end."""
-        functions = {"process": function_of(_SlowInvoker(limit=1))}
+        invoker = _SlowInvoker(limit=1)
+        functions = {"process": function_of(invoker)}
         stage = LambdaStage(SlowControl(config_of("process"), functions=functions))
         async with asyncio.timeout(LONGEST), stage:
             stage.probe = _SlowProbe()
@@ -227,13 +231,67 @@ class LambdaScenario:
                 stage.control.settle()
                 reply = await asked(lambda m=method, w=what, d=document: stage.call(m, w, d), again=_AGAIN)
                 assert reply.status < 300 or method in {"PUT", "DELETE"}, reply
+            invoker.gate = asyncio.Event()
             for _ in range(2):  # the second one has to wait for its place
-                invoked = await asked(
-                    lambda: stage.call("POST", f"{FUNCTIONS}/process/invocations", {}, X_Amz_Invocation_Type="Event"),
-                    again=_AGAIN,
-                )
-                assert invoked.status == 202
+                await asked(lambda: _begun(stage), again=_AGAIN)
+            invoker.gate.set()
+            await _ended(stage, 2)
+            assert await asked(lambda: _invoked_slowly(stage), again=_AGAIN) == 200
+            invoker.gate = asyncio.Event()
+            await asked(lambda: _begun(stage), again=_AGAIN)
             await asked(stage.api.close)
+            await _ended(stage, 3)
+
+
+async def _begun(stage: LambdaStage) -> None:
+    """Invoke in the background."""
+    path = f"{FUNCTIONS}/process/invocations"
+    reply = await stage.call("POST", path, {}, X_Amz_Invocation_Type="Event")
+    assert reply.status == 202
+
+
+async def _ended(stage: LambdaStage, least: int) -> None:
+    """Wait until so many of those have come to an end."""
+    while len(stage.telemetry.of(BackgroundInvoked)) + len(stage.telemetry.of(BackgroundFailed)) < least:
+        await asyncio.sleep(0.001)
+
+
+async def _invoked_slowly(stage: LambdaStage) -> int:
+    async with stage._session.post(f"{stage.url}{FUNCTIONS}/process/invocations", data=_in_pieces()) as response:
+        return response.status
+
+
+async def _served_again(_: Walk) -> None:
+    """A server that is given up just when it begins leaves its socket to the next."""
+    with socket.create_server(("127.0.0.1", 0)) as made:
+        made.setblocking(False)
+        parts = _parts(MemoryStateStore())
+        starting = asyncio.create_task(server.serve(parts, [made]))
+        await asyncio.sleep(0)
+        starting.cancel()
+        await asyncio.wait([starting])
+        assert starting.cancelled()
+        async with asyncio.timeout(LONGEST):
+            serving = await asked(lambda: server.serve(parts, [made]))
+            try:
+                url = f"http://127.0.0.1:{made.getsockname()[1]}"
+                await asked(lambda: _told(url, "/livez"), again=_AGAIN)
+            finally:
+                await asked(serving.close)
+
+
+async def _answered_in_pieces(_: Walk) -> None:
+    """A daemon that takes its time between the head of an answer and its body."""
+    more = asyncio.Event()
+    head, _, body = answer(b'{"done": true}', headers={"Content-Type": "application/json"}).partition(b"{")
+    async with ScriptedServer([head, more, b"{" + body]) as daemon, asyncio.timeout(LONGEST):
+        asyncio.get_running_loop().call_later(0.02, more.set)
+        assert await asked(lambda: _told(daemon.url, "/")) == {"done": True}
+
+
+async def _told(url: str, path: str) -> Any:
+    async with DaemonClient.connect(url) as daemon:
+        return await daemon.get(path)
 
 
 class _Client:
@@ -278,7 +336,10 @@ async def _probed(_: Walk) -> None:
         assert await asked(lambda mapping=mapping: probe.objection(mapping, longest=20.0)) is None
 
 
-_probed.hows = ("cut", "late")  # type: ignore[attr-defined]
+for _each in (_served_again, _answered_in_pieces, _probed):
+    _each.hows = ("cut", "late")  # type: ignore[attr-defined]
+for _each in (_served_again, _answered_in_pieces):
+    _each.real_time = True  # type: ignore[attr-defined]
 
 SCENARIOS: dict[str, Any] = {
     "sockets": ListeningScenario([("GET", "/esmd/v1/mappings"), ("GET", "/livez")]),
@@ -302,6 +363,8 @@ SCENARIOS: dict[str, Any] = {
     "positions": ListeningScenario(
         [("GET", "/esmd/v1/mappings/clicks/checkpoint"), ("POST", "/esmd/v1/mappings/clicks/checkpoint")]
     ),
+    "a server that is given up": _served_again,
+    "an answer in pieces": _answered_in_pieces,
     "Lambda": LambdaScenario(),
     "probe": _probed,
 }

@@ -39,7 +39,7 @@ _CALLS = {"kept", "keep", "drop", "drop_positions", "pauses", "pause", "resume"}
 
 
 class SlowStore(MemoryStateStore):
-    """A registry that takes its time, before and after."""
+    """A registry that takes its time, before and after; to drop positions more than a daemon has."""
 
     def __getattribute__(self, name: str) -> Any:
         found = super().__getattribute__(name)
@@ -47,7 +47,7 @@ class SlowStore(MemoryStateStore):
             return found
 
         async def slowly(*arguments: Any) -> Any:
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(3.0 if name == "drop_positions" else 0.1)
             result = await found(*arguments)
             await asyncio.sleep(0.1)
             return result
@@ -169,6 +169,7 @@ class _Life:
             partial(asked, lambda: lab.set.function("unused")),
             partial(self._do, "pause", "b", "Disabled"),
             self._reload,
+            self._come_and_go,
             self._delete,
             self._agree,
         ]
@@ -181,10 +182,10 @@ class _Life:
     async def _leave(self) -> None:
         """Let functions and mappings go that still drain when this ends."""
         lab = self.lab
-        lab.next = config(mapping("a"), functions={"f": function(timeout=9), "g": function(timeout=9)})
-        await asked(lab.set.reload)
         with contextlib.suppress(NotFoundError, InUseError):
             await asked(lambda: lab.set.delete(str(_UUID)))
+        lab.next = config(mapping("a"), functions={"f": function(timeout=9), "g": function(timeout=9)})
+        await asked(lab.set.reload)
 
     async def _settled(self, name: str, state: str) -> None:
         entry = await asked(lambda: self.lab.set.settled(name))
@@ -224,6 +225,20 @@ class _Life:
         lab.next = config(mapping("a", "g"), mapping("c"), functions=functions)
         await asked(lab.set.reload)
         while "b" in lab.states():
+            await asyncio.sleep(1)
+
+    async def _come_and_go(self) -> None:
+        """`d` is gone again before the one of that name before it has drained."""
+        lab = self.lab
+        functions = {"f": function(timeout=9), "g": function(timeout=9)}
+        without = config(mapping("a", "g"), mapping("c"), functions=functions)
+        with_it = config(mapping("a", "g"), mapping("c"), mapping("d"), functions=functions)
+        lab.next = with_it
+        await asked(lab.set.reload)
+        await self._settled("d", "Enabled")
+        for lab.next in (without, with_it, without):
+            await asked(lab.set.reload)
+        while "d" in lab.states():
             await asyncio.sleep(1)
 
     async def _delete(self) -> None:

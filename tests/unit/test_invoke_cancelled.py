@@ -26,6 +26,25 @@ async def test_an_environment_whose_loading_is_given_up_before_it_began_is_gone(
     await pool.close()
 
 
+@pytest.mark.looptime
+async def test_an_environment_whose_loading_is_given_up_twice_keeps_its_place_until_it_is_gone() -> None:
+    # The second one who gave up cut off the wait for its end: for a moment there was a process more than there may be.
+    stage = Stage()
+    stage.kill_seconds = 2.0
+    pool = stage.pool(concurrency=2)
+    for _ in range(2):
+        callings = [later(pool), later(pool)]
+        await asyncio.sleep(0.5)
+        for calling in callings:
+            calling.cancel()
+            await asyncio.sleep(0.1)
+    async with asyncio.timeout(10):
+        assert await call(pool)
+    assert stage.most_alive == 2
+    await pool.close()
+    assert stage.alive == []
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     ("scenario", "function"),

@@ -69,6 +69,13 @@ async def test_calls_at_once_have_a_connection_each_and_leave_them_for_others():
         assert server.connections == 4
 
 
+async def test_a_request_that_goes_out_again_takes_no_place_that_another_has_been_given():
+    # There were two connections where there may be one.
+    async with ScriptedServer([OK], [Then.CLOSE], [OK]) as server, pool_for(server.url, most=1) as pool:
+        await asyncio.gather(*(ask(pool, repeatable=True) for _ in range(4)))
+        assert (server.connections, server.open) == (2, 1)
+
+
 async def test_beyond_the_limit_calls_wait_for_their_turn():
     go = asyncio.Event()
     async with ScriptedServer([go, OK]) as server, pool_for(server.url, most=2) as pool:
