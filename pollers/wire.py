@@ -36,13 +36,12 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import from_json
-
 from esmd.pollers.connection_pool import Pool
 from esmd.pollers.connections import ConnectionTrouble, Origin
 from esmd.pollers.errors import Failure, Kind, SourceError, classify_answer
 from esmd.pollers.http_answers import NotHttp
 from esmd.pollers.sigv4 import Form, Keys, Seal
+from esmd.pollers.wire_json import ProtocolError
 
 if TYPE_CHECKING:
     import ssl
@@ -74,10 +73,6 @@ _ABOUT_TIME = frozenset(
     }
 )
 _ABOUT_TOKEN = frozenset({"ExpiredToken", "ExpiredTokenException"})
-
-
-class ProtocolError(Exception):
-    """What came back is not what the service speaks: botocore may understand it, this client does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,34 +234,6 @@ class WireClient:
             return False
         self._second = -1
         return True
-
-
-def parsed(body: bytes | bytearray) -> dict[str, Any]:
-    """The JSON object of an answer's body: integers exact, no member null. No body at all is an empty one, as for botocore.
-
-    Raises:
-        ProtocolError: it is none.
-    """
-    if not body:
-        return {}
-    try:
-        value = from_json(body, cache_strings="keys")
-    except ValueError:
-        value = _patiently_parsed(body)
-    if type(value) is not dict:
-        raise ProtocolError(f"the answer is no JSON object: {bytes(body[:40])!r}")
-    # Some servers write null where others write nothing, and botocore makes them equal.
-    if None in value.values():
-        return {name: member for name, member in value.items() if member is not None}
-    return value
-
-
-def _patiently_parsed(body: bytes | bytearray) -> Any:
-    """With the standard library, which takes lone surrogates, and says what is wrong."""
-    try:
-        return json.loads(body.decode())
-    except (ValueError, RecursionError) as error:
-        raise ProtocolError(f"the answer is no JSON: {error}: {bytes(body[:40])!r}") from error
 
 
 def service_failure(answer: Answer) -> tuple[Failure, frozenset[str]]:

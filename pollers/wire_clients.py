@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from esmd.pollers.connections import NoTrust, tls_context
 from esmd.pollers.errors import Failure, Kind, SourceError, classify
-from esmd.pollers.wire import ANSWER_SECONDS, ProtocolError, WireClient, parsed
+from esmd.pollers.wire import ANSWER_SECONDS, WireClient
 from esmd.pollers.wire_credentials import Credentials, FixedKeys
+from esmd.pollers.wire_json import ProtocolError, parsed
 from esmd.pollers.wire_routes import Obstacle, route_of
 
 if TYPE_CHECKING:

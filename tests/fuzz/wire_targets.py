@@ -13,8 +13,9 @@ from esmd.pollers.errors import Failure, Kind, SourceError
 from esmd.pollers.http_answers import MAX_HEAD, Answer, AnswerReader, NotHttp
 from esmd.pollers.sqs import Queue
 from esmd.pollers.streams import TRIM_HORIZON, Seek
-from esmd.pollers.wire import ProtocolError, _date, parsed, service_failure
+from esmd.pollers.wire import _date, service_failure
 from esmd.pollers.wire_clients import Lane
+from esmd.pollers.wire_json import ProtocolError, parsed
 from esmd.pollers.wire_sqs import WireSqs
 from esmd.pollers.wire_streams import WireDynamoStreams, WireKinesis
 

@@ -14,8 +14,9 @@ from aiobotocore.config import AioConfig
 from botocore.exceptions import ClientError, CredentialRetrievalError
 
 from esmd.pollers.errors import Failure, Kind, SourceError, classify
-from esmd.pollers.wire import ProtocolError, Route, Target, WireClient, parsed
+from esmd.pollers.wire import Route, Target, WireClient
 from esmd.pollers.wire_credentials import FORCE_SECONDS, Credentials
+from esmd.pollers.wire_json import ProtocolError
 
 from support.scripted_server import ScriptedServer, Then, answer
 from support.stream_servers import SESSION
@@ -238,42 +239,6 @@ async def test_what_is_not_understood_is_a_protocol_error(connect, wrong):
     async with ScriptedServer([wrong]) as server:
         with pytest.raises(ProtocolError):
             await connect(server).call(ONCE, b"{}")
-
-
-# --- JSON
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"<html>",
-        b"[]",
-        b"null",
-        b"1",
-        b'"x"',
-        b"{",
-        b"{} x",
-        b'{"a":"\xff"}',
-        b"\xef\xbb\xbf{}",
-        b"[" * 100_000,
-    ],
-)
-def test_a_body_that_is_no_object_is_a_protocol_error(body):
-    with pytest.raises(ProtocolError):
-        parsed(body)
-
-
-@pytest.mark.parametrize("kind", [bytes, bytearray])
-def test_nothing_is_lost_in_a_body(kind):
-    body = b'{"i":123456789012345678901234567890,"f":1697045500.123,"s":"\\ud800\\u00e9","n":null,"l":[null],"e":{"n":null}}'
-    assert parsed(kind(body)) == {
-        "i": 123456789012345678901234567890,
-        "f": 1697045500.123,
-        "s": "\ud800\u00e9",
-        "l": [None],
-        "e": {"n": None},
-    }
-    assert parsed(kind(b"")) == {}
 
 
 # --- time
