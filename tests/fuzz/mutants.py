@@ -27,7 +27,7 @@ UNIT = (
     "backoff batching destinations events failures filters filters_docs lanes messages partial patterns patterns_values "
     "policy policy_resume policy_table scaling scaling_steps settlement stream_events windows"
 )
-PROPERTIES = "event lanes outstanding policy stream_event windows"
+PROPERTIES = "event kinesis_values lanes outstanding policy stream_event windows"
 TESTS = [f"tests/unit/test_{name}.py" for name in UNIT.split()]
 TESTS += [f"tests/property/test_{name}_properties.py" for name in PROPERTIES.split()]
 COLUMNS = ("killed", "timeout", "survived", "no tests", "not checked")
