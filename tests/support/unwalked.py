@@ -119,7 +119,6 @@ SOMETIMES = frozenset(
         "esmd/api/lambda_api/routes.py _body: await request.read()",
         "esmd/api/lambda_api/routes.py _call: await _body(request)",
         "esmd/invoke/http.py HttpInvoker._call: await read_at_most(response.content.iter_any())",
-        "esmd/positions/change.py stored_of: await store.load(mapping, summary.identity.arn)",
         "esmd/positions/live.py LivePositions.move: await self._carry_out(change)",
         "esmd/sqs/batches.py Batches._resume: await self._give_back(ended.never_started)",
         "pollers/connection_pool.py Pool._another: await self._open()",

@@ -179,6 +179,9 @@ class _Fleet(Life):
             async with asyncio.timeout(LONGEST):
                 await asyncio.gather(*chores)
                 while not self._is_settled():
+                    for each in members:
+                        if each.done():
+                            each.result()
                     await asyncio.sleep(0.5)
                 self._over = True
                 self._drain()
@@ -186,9 +189,13 @@ class _Fleet(Life):
         except TimeoutError:
             raise AssertionError(f"it hangs: {self._as_it_is()}") from None
         finally:
-            for each in (*members, *chores):
+            left = [*members, *chores, *(process.main for process in self._now.values())]
+            for each in left:
                 each.cancel()
-            await asyncio.gather(*members, *chores, return_exceptions=True)
+            await asyncio.gather(*left, return_exceptions=True)
+            for process in self._now.values():
+                process.child.close()
+                process.parent.close()
         self.judge()
 
     # --- the parent
@@ -227,11 +234,10 @@ class _Fleet(Life):
                 await asyncio.wait([process.main])
             finally:
                 tried.cancel()
-                process.main.cancel()
-                if not process.main.cancelled():
-                    await asked(process.store.close)
-                    process.child.flush()
-                process.child.close()
+            if not process.main.cancelled():
+                await asked(process.store.close)
+                process.child.flush()
+            process.child.close()
             del self._now[number]
             await asked(process.parent.finish)
             self._desk.leave(number)

@@ -172,15 +172,16 @@ async def _given_up(walk: Walk) -> None:
 
 
 async def _imported(_: Walk) -> None:
-    """Positions of a file are those of a mapping of which nothing was stored."""
+    """Positions are those of a file, where none were stored before it and where there were others."""
     with tempfile.TemporaryDirectory(prefix="esmd-walk-", dir=_MEMORY) as folder:
         async with asyncio.timeout(LONGEST):
             store = await asked(lambda: SqliteStateStore.open(Path(folder) / "esmd.db"))
             try:
-                exported = Exported(NAME, Stored(STREAM, {"shard-0": _at(2)}))
-                change = Change(mapping=NAME, arn=STREAM.arn, to=exported, stream=STREAM)
-                await asked(lambda: carry_out(change, store, now=1.0))
-                assert await asked(lambda: store.load(NAME, STREAM.arn)) == exported.stored
+                for number in (2, 1):
+                    exported = Exported(NAME, Stored(STREAM, {"shard-0": _at(number)}))
+                    change = Change(mapping=NAME, arn=STREAM.arn, to=exported, stream=STREAM)
+                    await asked(lambda change=change: carry_out(change, store, now=1.0))
+                    assert await asked(lambda: store.load(NAME, STREAM.arn)) == exported.stored
             finally:
                 await asked(store.close)
 
