@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from esmd.state.protocol import DaemonStore
 
 _OF_STORE = frozenset({"load", "begin", "save", "forget", "mappings"})
-_OF_BOOK = frozenset({"begin", "ticket", "listed", "ended", "give_back", "flush", "take"})
+_OF_BOOK = frozenset({"begin", "ticket", "listed", "ended", "give_back", "take"})
 
 
 class Desk:

@@ -50,15 +50,24 @@ class LazyStateStore:
         if not self._path.exists():
             return None
         try:
-            store = await self._opened()
-            if not await store.kept() and not await store.pauses():
-                async with self._opening:
-                    self._store = None
-                    # To its end, also where this is cancelled: whoever opens the file next must not find it in use, by us.
-                    await unhurried(store.end())
+            async with self._opening:
+                if self._store is None:
+                    await self._look_into()
         except StateError as error:
             return error
         return None
+
+    async def _look_into(self) -> None:
+        """Nobody gets the store before it is known to stay: it would be closed under them."""
+        store, is_needed = await self._open(), False
+        try:
+            is_needed = bool(await store.kept() or await store.pauses())
+        finally:
+            if is_needed:
+                self._store = store
+            else:
+                # To its end, also where this is cancelled: whoever opens the file next must not find it in use, by us.
+                await unhurried(store.end())
 
     @property
     def is_open(self) -> bool:
@@ -68,17 +77,21 @@ class LazyStateStore:
     async def _opened(self) -> SqliteStateStore:
         if self._store is None:
             async with self._opening:
-                if self._closed:
-                    raise closed()
                 if self._store is None:
-                    store = await SqliteStateStore.open(self._path)
-                    try:
-                        await store.clear_leases()  # those of the daemon before, which may have been killed
-                    except BaseException:
-                        await unhurried(store.end())
-                        raise
-                    self._store = store
+                    self._store = await self._open()
         return self._store
+
+    async def _open(self) -> SqliteStateStore:
+        """A store over the file, made while `_opening` is held."""
+        if self._closed:
+            raise closed()
+        store = await SqliteStateStore.open(self._path)
+        try:
+            await store.clear_leases()  # those of the daemon before, which may have been killed
+        except BaseException:
+            await unhurried(store.end())
+            raise
+        return store
 
     async def load(self, mapping: str, stream_arn: str) -> Stored | None:
         """See `StateStore.load`."""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from esmd.state import registry_rows, rows
 from esmd.state.database import Database
 from esmd.state.errors import StateError, closed
+from esmd.tasks import unhurried
 
 if TYPE_CHECKING:
     import sqlite3
@@ -77,7 +78,7 @@ class SqliteStateStore:
             # next must not find it in use, by us.
             closing = loop.run_in_executor(thread, database.close)
             thread.shutdown(wait=False)
-            await asyncio.shield(closing)
+            await unhurried(closing)
             raise
         return cls(database, thread)
 

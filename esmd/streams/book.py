@@ -11,8 +11,8 @@ Every reader of the mapping (one, or one in each process of the daemon) asks the
 | `take`      | leases shards that may be read to the reader, as many as are its share; says which ones to give up  |
 | `ended`     | stores a shard's end together with its children, neither without the other; then they may be read   |
 | `give_back` | ends a lease; the shard may be taken again, once listed again if the service does not know it        |
-| `flush`     | tries again to store what could not be                                                              |
 
+A call that could not store what it took in, or was cut off, is made again: it takes nothing in twice.
 Nothing is handed out while something is not stored. Whoever may find something new to take or to give up is woken.
 """
 
@@ -23,7 +23,7 @@ import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from esmd.pollers.shards import Discovery, ShardGraph
+from esmd.pollers.shards import Discovery, Phase, ShardGraph
 from esmd.pollers.streams import Place, pinned
 from esmd.state.errors import LeaseLostError, OtherStreamError, StateError
 from esmd.state.position import SHARD_END
@@ -199,7 +199,7 @@ class Bookkeeper:
         """Take in all shards of the stream, as listed after `before` (epoch seconds), and store what is new of them.
 
         Raises:
-            StateError: it could not be stored; `flush`.
+            StateError: it could not be stored; call again.
         """
         async with self._lock:
             book = self._of(identity)
@@ -227,14 +227,15 @@ class Bookkeeper:
 
         Raises:
             LeaseLostError: the reader does not have it.
-            StateError: it could not be stored; `flush`.
+            StateError: it could not be stored; call again.
         """
         async with self._lock:
-            self.check_lease(reader, identity, [at_end.shard_id])
             book = self._of(identity)
-            self._end_lease(book, at_end.shard_id)
-            book.unsaved[at_end.shard_id] = at_end
-            self._note(book, book.graph.ended(at_end.shard_id, children), self._wall())
+            if book.graph.phase(at_end.shard_id) is not Phase.FINISHED:  # else it is the same call again
+                self.check_lease(reader, identity, [at_end.shard_id])
+                self._end_lease(book, at_end.shard_id)
+                book.unsaved[at_end.shard_id] = at_end
+                self._note(book, book.graph.ended(at_end.shard_id, children), self._wall())
             return await self._keep(book, reader)
 
     async def give_back(self, reader: int, identity: StreamIdentity, shard_id: str, *, gone: bool) -> None:
@@ -254,15 +255,6 @@ class Bookkeeper:
                 book.graph.put_back(shard_id)
             self._rebalance(book)
             await self._write_leases(book)
-
-    async def flush(self, reader: int, identity: StreamIdentity) -> Changes:
-        """Store what could not be stored before.
-
-        Raises:
-            StateError: it still cannot.
-        """
-        async with self._lock:
-            return await self._keep(self._of(identity), reader)
 
     async def take(self, reader: int, identity: StreamIdentity) -> Turn:
         """Lease what may be read and is the reader's share.
@@ -286,7 +278,11 @@ class Bookkeeper:
                 begin.append(Granted(book.stored[shard_id], book.first.pop(shard_id, None)))
             # What is left waits for somebody else: "now" would be later then than it was promised.
             book.first.clear()
-            await self._write_leases(book)
+            try:
+                await self._write_leases(book)
+            except BaseException:
+                self._untaken(book, reader, begin)
+                raise
             return Turn(tuple(begin), book.leases.to_give_up(reader))
 
     # --- inside
@@ -341,6 +337,14 @@ class Bookkeeper:
             book.graph.put_back(shard_id)
             book.stale.add(shard_id)
             book.unwritten[shard_id] = None
+        self._rebalance(book)
+
+    def _untaken(self, book: _Book, reader: int, begin: Iterable[Granted]) -> None:
+        """A reader is not told what it has got: it would have these shards, and nobody would read them."""
+        for shard_id in [granted.progress.shard_id for granted in begin]:
+            if book.leases.holder(shard_id) == reader:
+                self._end_lease(book, shard_id)
+                book.graph.put_back(shard_id)
         self._rebalance(book)
 
     def _end_lease(self, book: _Book, shard_id: str) -> None:

@@ -73,11 +73,6 @@ class BookReader:
         """See `Bookkeeper.give_back`."""
         await self._call("give_back", identity, shard_id, gone=gone)
 
-    async def flush(self, identity: StreamIdentity) -> Changes:
-        """See `Bookkeeper.flush`."""
-        changes: Changes = await self._call("flush", identity)
-        return changes
-
     async def take(self, identity: StreamIdentity) -> Turn:
         """See `Bookkeeper.take`."""
         turn: Turn = await self._call("take", identity)

@@ -33,7 +33,7 @@ from esmd.tasks import Tasks
 from esmd.waiting import stopped_before
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from esmd.pollers.streams import Shard
     from esmd.streams.book import Changes, Granted
@@ -190,7 +190,7 @@ class StreamRunner:
             await self._failed(error)
             return interval
         around.trouble.passed(self._loop.time())
-        changes = await self._stored(identity, self._book.listed(identity, ticket, shards, before))
+        changes = await self._stored(lambda: self._book.listed(identity, ticket, shards, before))
         if changes is None:
             return interval
         self._say(changes)
@@ -249,7 +249,8 @@ class StreamRunner:
         self, consumer: ShardConsumer, children: tuple[Shard, ...], identity: StreamIdentity
     ) -> bool:
         """Store a shard's end together with its children, neither without the other; False if the mapping stopped first."""
-        changes = await self._stored(identity, self._book.ended(identity, consumer.ledger.at_end, children))
+        at_end = consumer.ledger.at_end
+        changes = await self._stored(lambda: self._book.ended(identity, at_end, children))
         if changes is None:
             return False
         self._say(changes)
@@ -262,15 +263,14 @@ class StreamRunner:
         )
         return True
 
-    async def _stored(self, identity: StreamIdentity, change: Awaitable[Changes]) -> Changes | None:
+    async def _stored(self, change: Callable[[], Awaitable[Changes]]) -> Changes | None:
         """What a change of the book comes to, once it would survive a kill. None if the mapping stopped first."""
         while True:
             try:
-                return await change
+                return await change()
             except StateError as error:
                 if not await mended(self._around, error):
                     return None
-            change = self._book.flush(identity)
 
     def _say(self, changes: Changes) -> None:
         around = self._around

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from support import (
     walked_api,
+    walked_books,
     walked_control,
     walked_destinations,
     walked_environments,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _GROUPS: dict[str, Mapping[str, Scenario]] = {
     "sqs": walked_sqs.SCENARIOS,
     "streams": walked_streams.SCENARIOS,
+    "books": walked_books.SCENARIOS,
     "invoke": {**walked_invoke.SCENARIOS, **walked_environments.SCENARIOS, **walked_remote.SCENARIOS},
     "api": walked_api.SCENARIOS,
     "control": walked_control.SCENARIOS,

@@ -8,10 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import pytest
+
+from esmd.positions.change import Change, carry_out
+from esmd.positions.files import Exported
+from esmd.state.errors import StateInUseError
 from esmd.state.lazy import LazyStateStore
 from esmd.state.memory import MemoryStateStore
 from esmd.state.position import Position
-from esmd.state.protocol import ShardProgress, StreamIdentity
+from esmd.state.protocol import ShardProgress, Stored, StreamIdentity
 from esmd.state.registry import KeptMapping
 from esmd.state.sqlite import SqliteStateStore
 
@@ -125,8 +130,65 @@ async def _unused(_: Walk) -> None:
             await asked(store.close)
 
 
-_unused.real_time = True  # type: ignore[attr-defined]
-_unused.hows = ("cut", "late")  # type: ignore[attr-defined]
+async def _looked_into(_: Walk) -> None:
+    """Whoever asks while a file is looked into is answered, though it is given back."""
+    with tempfile.TemporaryDirectory(prefix="esmd-walk-", dir=_MEMORY) as folder:
+        path = Path(folder) / "esmd.db"
+        async with asyncio.timeout(LONGEST):
+            await asked((await asked(lambda: SqliteStateStore.open(path))).close)
+            store = LazyStateStore(path)
+            found = await asyncio.gather(asked(store.look), asked(store.look), asked(lambda: CALLS["load"](store)))
+            assert found == [None, None, None]
+            await asked(store.close)
+            await asked((await asked(lambda: SqliteStateStore.open(path))).close)
+
+
+async def _cancelled_in(walk: Walk, call: Callable[[], Awaitable[Any]], function: str) -> None:
+    """Make a call, and cancel it where it first waits in a function."""
+    task = asyncio.ensure_future(call())
+    begun = len(walk.suspensions)
+    while not task.done() and all(function != place.function for at in walk.suspensions[begun:] for place in at):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def _given_up(walk: Walk) -> None:
+    """Nobody holds a file whose opening was cancelled, or failed, or was cancelled when it had failed."""
+    with tempfile.TemporaryDirectory(prefix="esmd-walk-", dir=_MEMORY) as folder:
+        path = Path(folder) / "esmd.db"
+        async with asyncio.timeout(LONGEST):
+            await _cancelled_in(walk, lambda: SqliteStateStore.open(path), "SqliteStateStore.open")
+            held = await asked(lambda: SqliteStateStore.open(path))
+            with pytest.raises(StateInUseError):
+                await asked(lambda: SqliteStateStore.open(path))
+            await asked(held.close)
+            store = LazyStateStore(path)
+            await _cancelled_in(walk, store.open, "SqliteStateStore.clear_leases")
+            await asked((await asked(lambda: SqliteStateStore.open(path))).close)
+            await _cancelled_in(walk, store.look, "SqliteStateStore.kept")
+            await asked((await asked(lambda: SqliteStateStore.open(path))).close)
+            await asked(store.close)
+
+
+async def _imported(_: Walk) -> None:
+    """Positions are those of a file, where none were stored before it and where there were others."""
+    with tempfile.TemporaryDirectory(prefix="esmd-walk-", dir=_MEMORY) as folder:
+        async with asyncio.timeout(LONGEST):
+            store = await asked(lambda: SqliteStateStore.open(Path(folder) / "esmd.db"))
+            try:
+                for number in (2, 1):
+                    exported = Exported(NAME, Stored(STREAM, {"shard-0": _at(number)}))
+                    change = Change(mapping=NAME, arn=STREAM.arn, to=exported, stream=STREAM)
+                    await asked(lambda change=change: carry_out(change, store, now=1.0))
+                    assert await asked(lambda: store.load(NAME, STREAM.arn)) == exported.stored
+            finally:
+                await asked(store.close)
+
+
+for _each in (_unused, _looked_into, _given_up, _imported):
+    _each.real_time = True  # type: ignore[attr-defined]
+    _each.hows = ("cut", "late")  # type: ignore[attr-defined]
 
 
 async def _in_memory(_: Walk) -> None:
@@ -139,6 +201,9 @@ SCENARIOS: dict[str, Any] = {
     "file": StoreScenario(calls=tuple(CALLS)),
     "file, many at once": StoreScenario(calls=("save", "keep"), at_once=5),
     "file that holds nothing": _unused,
+    "file that is looked into": _looked_into,
+    "file whose opening is given up": _given_up,
+    "file of positions": _imported,
     "memory": _in_memory,
     **{f"lazy {name}": StoreScenario(calls=(name,), lazy=True) for name in CALLS if name not in {"kept", "pauses"}},
     "lazy, open": StoreScenario(calls=("open", "kept", "pauses"), lazy=True),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from esmd.mappings.filters import compile_filters
 from esmd.mappings.outcomes import Unreachable
+from esmd.mappings.window_replies import MAX_STATE_BYTES
 from esmd.state.errors import StateError
 from esmd.state.memory import MemoryStateStore
 from esmd.streams.runner import StreamRunner
@@ -24,7 +25,9 @@ from support.stream_lab import MemoryDestination, data_of, stream_settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from esmd.state.protocol import ShardProgress
+    from esmd.function import Function
+    from esmd.state.protocol import ShardProgress, StateStore
+    from esmd.streams.bookreader import BookReader
     from esmd.trouble import Trouble
 
     from support.walker import Walk
@@ -36,7 +39,7 @@ LONGEST = 1800.0
 class SlowStore(MemoryStateStore):
     """A store on a disk; every call takes a moment, before and after it has its effect. It judges what is saved."""
 
-    def __init__(self, life: _Life) -> None:
+    def __init__(self, life: Life) -> None:
         super().__init__()
         self._life = life
         self.fails = range(0)
@@ -47,14 +50,14 @@ class SlowStore(MemoryStateStore):
         return await super().load(*args)
 
     async def save(self, mapping: str, identity: Any, *progress: ShardProgress) -> None:
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(self._life.scenario.saving)
         self._saves += 1
         if self._saves in self.fails:
             raise StateError("the disk is full", hint="mend it")
         await super().save(mapping, identity, *progress)
         for each in progress:
             self._life.saved(each)
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(self._life.scenario.saving)
 
     async def forget(self, *args: Any) -> None:
         await asyncio.sleep(0.001)
@@ -76,7 +79,8 @@ class StreamScenario:
 
     Attributes:
         bodies: what is put, a list at a time, five seconds apart; what is before a colon is the key. `bad...` always
-            fails, `skip...` matches no filter.
+            fails, `skip...` matches no filter, `huge...` leaves more state in a
+            tumbling window than that may have.
         fails: how often the handler fails with a body.
         far: how often the function is not reached at first.
         limit: of the function.
@@ -87,6 +91,9 @@ class StreamScenario:
         store: which saves fail, counted from 1.
         calls: failures of calls of the service, by operation: the code, and how often.
         at_once: calls of the service at once.
+        latency: of a call of the service, in seconds.
+        retention: of records, in seconds.
+        saving: seconds that a save takes, before it has its effect and after.
         destination: how often the destination refuses; None for no destination.
         halts_at: when it is halted by itself, in seconds; then it is started anew.
         stops_at: when it is told to drain by itself, in seconds; then it is started anew.
@@ -104,6 +111,9 @@ class StreamScenario:
     store: range = range(0)
     calls: dict[str, tuple[str, int]] = field(default_factory=dict)
     at_once: int = 10
+    latency: float = 0.01
+    retention: float = 86400.0
+    saving: float = 0.002
     destination: int | None = None
     halts_at: float | None = None
     stops_at: float | None = None
@@ -112,15 +122,17 @@ class StreamScenario:
 
     async def __call__(self, walk: Walk) -> None:
         """Run it to its end, and see that nothing is lost."""
-        await _Life(self, walk).run()
+        await Life(self, walk).run()
 
 
-class _Life:
+class Life:
+    """What a scenario has, and what became of its records."""
+
     def __init__(self, scenario: StreamScenario, walk: Walk) -> None:
         self.scenario = scenario
         self.walk = walk
         self.engine = StreamEngine()
-        self.arn = self.engine.create_stream("events", shards=scenario.shards)
+        self.arn = self.engine.create_stream("events", shards=scenario.shards, retention=scenario.retention)
         self.store = SlowStore(self)
         self.store.fails = scenario.store
         self.destination = SlowDestination()
@@ -133,25 +145,27 @@ class _Life:
         self.positions: dict[str, Any] = {}
         self.wrong: list[str] = []
         self.collector = Collector()
-        self.invoker = ScriptedInvoker(
-            self._handle, limit=scenario.limit, duration=scenario.duration, whole_events=True
-        )
+        self.invoker = ScriptedInvoker(self.handle, limit=scenario.limit, duration=scenario.duration, whole_events=True)
         self.function = function_of(self.invoker, telemetry=self.collector)
         for operation, (code, times) in scenario.calls.items():
             self.engine.fail(operation, code, times=times)  # type: ignore[arg-type]
 
-    def _handle(self, event: dict[str, Any]) -> Any:
+    def handle(self, event: dict[str, Any]) -> Any:
+        """As the handler of the function."""
         if self.far:
             self.far -= 1
             return Unreachable("nobody is there")
+        state: Any = {}
         for record in event["Records"]:
             body = data_of(record)
             if self.fails.get(body, 0) > 0 or body.partition(":")[2].startswith("bad"):
                 self.fails[body] = self.fails.get(body, 0) - 1
                 failed = {"itemIdentifier": record["kinesis"]["sequenceNumber"]}
-                return {"batchItemFailures": [failed]} | ({"state": {}} if "window" in event else {})
+                return {"batchItemFailures": [failed]} | ({"state": state} if "window" in event else {})
             self.succeeded.append(body)
-        return {"state": {}} if "window" in event else None
+            if body.partition(":")[2].startswith("huge"):
+                state = {"all": "x" * MAX_STATE_BYTES}
+        return {"state": state} if "window" in event else None
 
     def is_resolved(self, body: str) -> bool:
         """Whether nothing needs to be done with a record any more."""
@@ -179,53 +193,72 @@ class _Life:
     def start(self) -> asyncio.Task[None]:
         """Begin, as a process does."""
         self.stop = asyncio.Event()
+        return asyncio.get_running_loop().create_task(self.supervisor(self.stop).run())
+
+    def supervisor(
+        self,
+        stop: asyncio.Event,
+        *,
+        function: Function | None = None,
+        store: StateStore | None = None,
+        book: BookReader | None = None,
+    ) -> Supervisor:
+        """A process's own; with the function, the store and the book of that process, where there are several."""
         skips = any(":skip" in body for each in self.scenario.bodies for body in each)
         filters = ['{"partitionKey": [{"anything-but": ["s"]}]}'] if skips else []
         chosen = stream_settings(self.arn, **({"report": True} | self.scenario.changes))
 
         def make_runner(trouble: Trouble) -> StreamRunner:
-            api = EngineStream(self.engine, self.arn)
-            api.latency = 0.01
             return StreamRunner(
                 Surroundings(
                     settings=chosen,
-                    api=api,
-                    function=self.function,
+                    api=self.stream(),
+                    function=function or self.function,
                     record_filter=compile_filters(filters, source="kinesis") if filters else None,
                     destination=None if self.scenario.destination is None else self.destination,
-                    store=self.store,
+                    store=store or self.store,
                     telemetry=self.collector,
                     trouble=trouble,
-                    stop=self.stop,
+                    stop=stop,
+                    book=book,
                     wall=self.engine.now,
                     calls=asyncio.Semaphore(self.scenario.at_once),
                 )
             )
 
-        supervisor = Supervisor(
+        return Supervisor(
             "events",
-            function=self.function,
+            function=function or self.function,
             make_runner=make_runner,
             telemetry=self.collector,
-            stop=self.stop,
+            stop=stop,
             is_stream=True,
         )
-        return asyncio.get_running_loop().create_task(supervisor.run())
+
+    def stream(self) -> EngineStream:
+        """The stream, as a runner asks for it."""
+        api = EngineStream(self.engine, self.arn)
+        api.latency = self.scenario.latency
+        return api
 
     async def run(self) -> None:
         main = self.walk.main = self.start()
         self.walk.stop = self.stop.set
         if self.scenario.halts_at is not None:
             asyncio.get_running_loop().call_later(self.scenario.halts_at, main.cancel)
-        feeding = asyncio.create_task(self._feed())
+        feeding = asyncio.create_task(self.feed())
         try:
             async with asyncio.timeout(LONGEST):
                 await self._work_off(main, feeding)
         finally:
             feeding.cancel()
-        assert not self.wrong, self.wrong
+        self.judge()
         assert (self.function.busy, self.invoker.running) == (0, 0)
         assert self.function.room == self.scenario.limit, "someone still waits for a place"
+
+    def judge(self) -> None:
+        """See that nothing was passed over, and each key's records came in order."""
+        assert not self.wrong, self.wrong
         for key in {body.partition(":")[0] for _, _, body in self.put}:
             mine = [body for _, _, body in self.put if body.startswith(f"{key}:") and body in self.succeeded]
             assert list(dict.fromkeys(each for each in self.succeeded if each in mine)) == mine, "not in order"
@@ -247,23 +280,30 @@ class _Life:
                     await asyncio.sleep(0)
                 assert not self.invoker.running, "a handler outlives its mapping"
                 main = self.start()
-            if feeding.done() and all(self._is_behind(*each) for each in self.put):
+            if feeding.done() and all(self.is_behind(*each) for each in self.put):
                 break
             await asyncio.sleep(0.5)
         self.stop.set()
         await asyncio.wait([main])
 
-    def _is_behind(self, shard: str, number: int, body: str) -> bool:
+    def is_behind(self, shard: str, number: int, body: str) -> bool:
+        """Whether a record is behind a checkpoint."""
         position = self.positions.get(shard)
         if body in self.forgiven or (position is not None and position.kind == "SHARD_END"):
             return True
         return position is not None and position.kind == "AFTER" and int(position.sequence_number) >= number
 
-    async def _feed(self) -> None:
+    def reshape(self) -> None:
+        """Split what is to be split."""
+        if self.scenario.splits:
+            self.engine.split("events", self.engine.list_shards("events")[0].id)
+
+    async def feed(self) -> None:
+        """Put the records."""
         other = bool(self.scenario.other) and await self.function.take_place(1)
         for turn, bodies in enumerate(self.scenario.bodies):
-            if turn == 1 and self.scenario.splits:
-                self.engine.split("events", self.engine.list_shards("events")[0].id)
+            if turn == 1:
+                self.reshape()
             if turn == 1 and self.scenario.replaced:
                 self.forgiven.update(body for _, _, body in self.put)
                 self.engine.delete("events")
@@ -297,6 +337,9 @@ SCENARIOS: dict[str, StreamScenario] = {
     "shards that wait for each other": StreamScenario(
         shards=3, at_once=1, fails={"l:c": 1}, changes={"discovery_interval": 1.0, "backoff": (1, 2)}
     ),
+    "a listing that waits for reads": StreamScenario(
+        shards=2, at_once=1, latency=0.3, changes={"discovery_interval": 1.0, "idle_interval": 0.01}
+    ),
     "lanes that are stored at once": StreamScenario(
         bodies=(("k:a", "l:b", "m:c", "k:d"),),
         fails={"k:a": 1, "l:b": 1, "m:c": 1},
@@ -306,6 +349,27 @@ SCENARIOS: dict[str, StreamScenario] = {
     "doubted": StreamScenario(calls={"read": ("ResourceNotFoundException", 2)}),
     "windows that are read late": StreamScenario(
         calls={"read": ("ProvisionedThroughputExceededException", 6)}, changes={"tumbling_window": 2}
+    ),
+    "windows that end early": StreamScenario(
+        bodies=(("k:a", "k:huge", "k:b"), ("k:huge 2", "k:c")),
+        fails={"k:b": 1},
+        changes={"tumbling_window": 60, "backoff": (1, 2)},
+    ),
+    "windows that end early by what is given up": StreamScenario(
+        bodies=(("k:a", "k:huge", "k:bad"), ("k:b",)),
+        destination=1,
+        changes={"tumbling_window": 60, "age": 1, "backoff": (2, 4)},
+    ),
+    "far behind": StreamScenario(
+        bodies=(("k:a", *(f"s:skip {n}" for n in range(80)), "k:b"),),
+        saving=1.0,
+        changes={"read_limit": 1, "least_interval": 0.001, "full_interval": 0.001},
+    ),
+    "vanished": StreamScenario(
+        bodies=(("k:a", "k:b"), ("k:c",), ("k:d",), ("k:e",)),
+        splits=True,
+        retention=12.0,
+        changes={"discovery_interval": 1.0},
     ),
     "far ahead": StreamScenario(
         bodies=([f"k:{n}:{'x' * 400_000}" for n in range(40)],), duration=2.0, changes={"batch_size": 5}

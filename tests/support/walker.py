@@ -153,7 +153,9 @@ def _places(awaitable: Any) -> Iterator[Place]:
             awaitable = next(held, None)
             continue
         if frame is not None and (file := file_of(frame.f_code.co_filename)) is not None:
-            yield Place(file, frame.f_code.co_qualname.replace("<locals>.", ""), frame.f_lineno)
+            # Up to Python 3.11 a comprehension has a frame of its own.
+            function = frame.f_code.co_qualname.replace("<locals>.", "").replace(".<listcomp>", "")
+            yield Place(file, function, frame.f_lineno)
         awaitable = inner
 
 

@@ -13,14 +13,31 @@ from esmd.state.lazy import LazyStateStore
 from esmd.state.sqlite import SqliteStateStore
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
-async def test_a_file_whose_opening_was_cancelled_can_be_opened_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_file_whose_opening_was_cancelled_can_be_opened_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
     # The thread was still opening it: "the state file is in use by process ...", which was this one.
+    begun, go_on = threading.Event(), threading.Event()
+    open_it = Database.open
+
+    def slowly(database: Database) -> None:
+        open_it(database)
+        begun.set()
+        assert go_on.wait(10)
+
+    monkeypatch.setattr(Database, "open", slowly)
     opening = asyncio.create_task(SqliteStateStore.open(tmp_path / "esmd.db"))
-    await asyncio.sleep(0)
-    opening.cancel()
+    while not begun.is_set():
+        await asyncio.sleep(0)
+    for _ in range(times):
+        opening.cancel()
+        await asyncio.sleep(0)
+    asyncio.get_running_loop().call_later(0.01, go_on.set)
     with pytest.raises(asyncio.CancelledError):
         await opening
     store = await SqliteStateStore.open(tmp_path / "esmd.db")
@@ -70,4 +87,25 @@ async def test_a_look_that_is_cancelled_while_it_gives_the_file_back_does_so(
     await asyncio.wait([looking])
     again = await SqliteStateStore.open(tmp_path / "esmd.db")
     await again.close()
+    await store.close()
+
+
+async def test_a_file_that_is_looked_into_twice_is_closed_under_neither(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The later look found the store closed by the earlier one.
+    await (await SqliteStateStore.open(tmp_path / "esmd.db")).close()
+    store = LazyStateStore(tmp_path / "esmd.db")
+    asked = asyncio.Event()
+    pauses = SqliteStateStore.pauses
+
+    async def announced(opened: SqliteStateStore) -> Mapping[str, float]:
+        asked.set()
+        return await pauses(opened)
+
+    monkeypatch.setattr(SqliteStateStore, "pauses", announced)
+    earlier = asyncio.create_task(store.look())
+    await asked.wait()
+    assert await store.look() is None
+    assert await earlier is None
     await store.close()
