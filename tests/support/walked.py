@@ -8,6 +8,7 @@ from support import (
     walked_api,
     walked_control,
     walked_destinations,
+    walked_fleet,
     walked_invoke,
     walked_pollers,
     walked_processes,
@@ -31,6 +32,7 @@ _GROUPS: dict[str, Mapping[str, Scenario]] = {
     "destinations": walked_destinations.SCENARIOS,
     "pollers": walked_pollers.SCENARIOS,
     "processes": walked_processes.SCENARIOS,
+    "fleet": walked_fleet.SCENARIOS,
     "state": walked_state.SCENARIOS,
 }
 

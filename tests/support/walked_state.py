@@ -29,7 +29,7 @@ STREAM = StreamIdentity("arn:aws:kinesis:us-east-1:000000000000:stream/orders", 
 NAME = "orders"
 
 
-def _at(number: int) -> ShardProgress:
+def progress_at(number: int) -> ShardProgress:
     return ShardProgress(shard_id="shard-0", position=Position.after(str(number)), updated_at=1.0)
 
 
@@ -38,8 +38,8 @@ _KEPT = KeptMapping(uuid="u", settings="{}", created_at=1.0, modified_at=1.0)
 CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "load": lambda store: store.load(NAME, STREAM.arn),
     "begin": lambda store: store.begin(NAME, STREAM),
-    "save": lambda store: store.save(NAME, STREAM, _at(2)),
-    "move": lambda store: store.move(NAME, STREAM, _at(2)),
+    "save": lambda store: store.save(NAME, STREAM, progress_at(2)),
+    "move": lambda store: store.move(NAME, STREAM, progress_at(2)),
     "forget": lambda store: store.forget(NAME, STREAM, ["shard-1"]),
     "mappings": lambda store: store.mappings(),
     "assign": lambda store: store.assign(NAME, STREAM, {"shard-0": 1}),
@@ -83,7 +83,7 @@ class StoreScenario:
         first = await asked(lambda: SqliteStateStore.open(path))
         for name in ("begin", "assign", "keep", "pause"):
             await asked(lambda name=name: CALLS[name](first))
-        await asked(lambda: first.save(NAME, STREAM, _at(1)))
+        await asked(lambda: first.save(NAME, STREAM, progress_at(1)))
         await asked(first.close)
 
         second: Any = LazyStateStore(path) if self.lazy else await asked(lambda: SqliteStateStore.open(path))
@@ -104,7 +104,7 @@ class StoreScenario:
             stored = await asked(lambda: third.load(NAME, STREAM.arn))
             expected = 2 if {"save", "move"} & set(self.calls) else 1
             assert stored is not None
-            assert dict(stored.shards) == {"shard-0": _at(expected)}
+            assert dict(stored.shards) == {"shard-0": progress_at(expected)}
             assert [each.uuid for each in await asked(third.kept)] == ["u"]
             assert set(await asked(third.pauses)) == {"u"}
         finally:
