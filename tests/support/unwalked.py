@@ -21,6 +21,7 @@ ROOMS = (
     "esmd/service.py",
     "esmd/sqs",
     "esmd/state",
+    "esmd/status",
     "esmd/streams",
     "esmd/supervisor.py",
     "esmd/tasks.py",

@@ -14,6 +14,7 @@ from support import (
     walked_processes,
     walked_sqs,
     walked_state,
+    walked_status,
     walked_streams,
 )
 from support.walker import hows_of
@@ -34,6 +35,7 @@ _GROUPS: dict[str, Mapping[str, Scenario]] = {
     "processes": walked_processes.SCENARIOS,
     "fleet": walked_fleet.SCENARIOS,
     "state": walked_state.SCENARIOS,
+    "status": walked_status.SCENARIOS,
 }
 
 SCENARIOS: dict[str, Scenario] = {
