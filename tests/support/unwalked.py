@@ -11,13 +11,7 @@ ROOMS = (
     "esmd/function.py",
     "esmd/invoke",
     "esmd/positions",
-    "esmd/processes/channel.py",
-    "esmd/processes/desk.py",
-    "esmd/processes/fleet.py",
-    "esmd/processes/member.py",
-    "esmd/processes/remote.py",
-    "esmd/processes/status.py",
-    "esmd/processes/trail.py",
+    "esmd/processes",
     "esmd/service.py",
     "esmd/sqs",
     "esmd/state",
@@ -36,7 +30,6 @@ _BODY_READ = "the guard has read the whole body before"
 _OTHER_LANE = "the other lane is walked by itself; these lines only lead to it"
 _ENDED = "a process has to end in the same moment; not walked"
 _TLS = "needs a server with TLS; not walked"
-_FLEET = "needs a process of its own, or a book; `tests/unit/test_processes_fleet.py` and the kills have them"
 _AT_THE_END = "a removal has to be under way at the daemon's end in the same moment; not walked"
 _EXPIRED = "a kept connection has to end while a request leaves on it; not walked"
 
@@ -72,7 +65,6 @@ UNWALKED: dict[str, str] = {
     f"{_READER}.give_back: await self._call('give_back', identity, shard_id, gone=gone)": _ONE_READER,
     f"{_RUNNER}._consume_shard: await self._book.give_back(identity, shard_id, gone=gone)": _ONE_READER,
     f"{_RUNNER}._consume_shard: await self._take(identity, tasks)": _ONE_READER,
-    f"{_RUNNER}._list: await self._book.ticket(identity)": _ONE_READER,
     f"{_RUNNER}._list: async with around.calls": "reads leave room for a listing in every scenario; not walked",
     f"{_RUNNER}._take: await mended(self._around, error)": _STORE,
     f"{_SHARD}._read: await self._take_in(page)": _FAR_BEHIND,
@@ -81,6 +73,8 @@ UNWALKED: dict[str, str] = {
     "esmd/streams/shard.py _LaneProgress.before_invoke: await self._shard.window_for(first)": _LATER_WINDOW,
     "esmd/streams/delivery.py Delivery._discard: await self._progress.before_invoke(discard.records[0])": _LATER_WINDOW,
     "esmd/streams/delivery.py Delivery._invoke: await self._progress.before_invoke(records[0])": _LATER_WINDOW,
+    "esmd/processes/child.py Child._run: await mappings.begin()": _AT_ONCE,
+    "esmd/processes/child.py Child._serve: await self._trail.trace(*request.arguments)": _AT_ONCE,
     "esmd/api/server.py _Server.start: await loop.create_server(self._connection, sock=own, start_serving=False)": _AT_ONCE,
     "esmd/api/server.py _Server.start: await loop.create_unix_server(self._connection, sock=own, start_serving=False, **_KEPT)": _AT_ONCE,
     "esmd/api/server.py _Server.start: await self._runner.setup()": _AT_ONCE,
@@ -129,7 +123,6 @@ UNWALKED: dict[str, str] = {
     "esmd/invoke/pool.py EnvironmentPool._load: await environment.gone()": _ENDED,
     "esmd/invoke/pool.py EnvironmentPool.close: await asyncio.gather(*(member.environment.gone() for member in self._members))": _ENDED,
     "pollers/wire_clients.py WireClients._trust: await asyncio.to_thread(tls_context, bundle)": _TLS,
-    "esmd/processes/desk.py Desk._serve: await getattr(self._keepers[mapping], method)(process, *rest, **options)": _FLEET,
     "esmd/control/mapping_set.py MappingSet.close: await self._roster.close()": _AT_THE_END,
     "esmd/control/roster.py Roster.close: await asyncio.wait([chore.ended for chore in self._chores])": _AT_THE_END,
     "esmd/control/slot.py Slot.run: await _first_of(self.pending[0], self._wake)": _AT_THE_END,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from support import (
     walked_api,
+    walked_child,
     walked_control,
     walked_destinations,
     walked_fleet,
@@ -34,6 +35,7 @@ _GROUPS: dict[str, Mapping[str, Scenario]] = {
     "pollers": walked_pollers.SCENARIOS,
     "processes": walked_processes.SCENARIOS,
     "fleet": walked_fleet.SCENARIOS,
+    "child": walked_child.SCENARIOS,
     "state": walked_state.SCENARIOS,
     "status": walked_status.SCENARIOS,
 }

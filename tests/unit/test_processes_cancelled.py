@@ -17,6 +17,7 @@ from support.channels import channel_pair
 from support.fake_children import Manner
 from support.scripted_server import ScriptedServer, answer
 from support.walked_api import SCENARIOS
+from support.walked_child import SCENARIOS as CHILDREN
 from support.walked_fleet import SCENARIOS as FLEETS
 from support.walked_fleet import FleetScenario
 from support.walker import Walk, run
@@ -24,14 +25,16 @@ from support.walker import Walk, run
 if TYPE_CHECKING:
     from esmd.processes.messages import Request
 
+    from support.walker import How
 
-def cut_at(scenario: Any, function: str) -> None:
+
+def cut_at(scenario: Any, function: str, how: How = "cut") -> None:
     """Run it once for each place in a function, cut there."""
     look = run(scenario, Walk())
     places = {each for found in look.suspensions for each in found if each.function == function}
     assert places
     for place in places:
-        run(scenario, Walk(where=frozenset({place}), how="cut"))
+        run(scenario, Walk(where=frozenset({place}), how=how))
 
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}"
@@ -118,3 +121,17 @@ def test_a_process_that_is_cut_off_while_it_starts_has_not_tried_its_mappings() 
     # The daemon was called ready, and `--fail-fast` was content.
     manners = [Manner(), Manner(ready_in=1.0, unavailable={"a": False})]
     run(CutOff(at=0.8, manners=manners, fail_fast=True, code=Exit.UNAVAILABLE), Walk())
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("function", "how"),
+    [
+        # Its end of the socket pair stayed open, with what it had said not sent.
+        ("Child._run", "cut"),
+        # What it was to run came to what waited for it no more.
+        ("Channel.call", "halt"),
+    ],
+)
+def test_a_child_that_is_cancelled_closes_its_channel(function: str, how: How) -> None:
+    cut_at(CHILDREN["child"], function, how)
