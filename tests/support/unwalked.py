@@ -1,10 +1,15 @@
 # ruff: noqa: E501 - a name is as long as what it names
-"""Which rooms the walk of `tests/unit/test_cancellation.py` answers for, and which of their awaits it does not reach."""
+"""Which rooms the walk of `tests/unit/test_cancellation.py` answers for, and which of their awaits it does not reach.
+
+They are those of the daemon. Commands that are none (`esmd/cli` but for `launch.py`, `esmd/dev`, `esmd/doctor`,
+`esmd/importing`) and what serves tests (`esmd/testing`) stay out: whoever interrupts them ends them.
+"""
 
 from __future__ import annotations
 
 ROOMS = (
     "esmd/api",
+    "esmd/cli/launch.py",
     "esmd/control",
     "esmd/daemon.py",
     "esmd/destinations",
@@ -75,6 +80,9 @@ UNWALKED: dict[str, str] = {
     "esmd/streams/delivery.py Delivery._invoke: await self._progress.before_invoke(records[0])": _LATER_WINDOW,
     "esmd/processes/child.py Child._run: await mappings.begin()": _AT_ONCE,
     "esmd/processes/child.py Child._serve: await self._trail.trace(*request.arguments)": _AT_ONCE,
+    "esmd/cli/launch.py launch: await beside.enter_async_context(_served(parts, environ))": _AT_ONCE,
+    "esmd/cli/launch.py launch: await beside.enter_async_context(status.running())": _AT_ONCE,
+    "esmd/cli/launch.py launch: await beside.enter_async_context(watched(paths, watching, reload, telemetry))": _AT_ONCE,
     "esmd/api/server.py _Server.start: await loop.create_server(self._connection, sock=own, start_serving=False)": _AT_ONCE,
     "esmd/api/server.py _Server.start: await loop.create_unix_server(self._connection, sock=own, start_serving=False, **_KEPT)": _AT_ONCE,
     "esmd/api/server.py _Server.start: await self._runner.setup()": _AT_ONCE,

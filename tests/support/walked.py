@@ -11,6 +11,7 @@ from support import (
     walked_destinations,
     walked_fleet,
     walked_invoke,
+    walked_launch,
     walked_pollers,
     walked_processes,
     walked_sqs,
@@ -37,6 +38,7 @@ _GROUPS: dict[str, Mapping[str, Scenario]] = {
     "fleet": walked_fleet.SCENARIOS,
     "child": walked_child.SCENARIOS,
     "state": walked_state.SCENARIOS,
+    "launch": walked_launch.SCENARIOS,
     "status": walked_status.SCENARIOS,
 }
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from support.walker import How, Walk
 
 LONGEST = 30.0
-_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 """Where a synced write takes no time."""
 STREAM = StreamIdentity("arn:aws:kinesis:us-east-1:000000000000:stream/orders", "1")
 NAME = "orders"
@@ -75,7 +75,7 @@ class StoreScenario:
 
     async def __call__(self, _: Walk) -> None:
         """See that what was answered is there in the end."""
-        with tempfile.TemporaryDirectory(prefix="esmd-walk-", dir=_MEMORY) as folder:
+        with tempfile.TemporaryDirectory(prefix="esmd-walk-", dir=MEMORY) as folder:
             async with asyncio.timeout(LONGEST):
                 await self._lives(Path(folder) / "esmd.db")
 
@@ -113,7 +113,7 @@ class StoreScenario:
 
 async def _unused(_: Walk) -> None:
     """A file that holds nothing is given back as soon as that is seen."""
-    with tempfile.TemporaryDirectory(prefix="esmd-walk-", dir=_MEMORY) as folder:
+    with tempfile.TemporaryDirectory(prefix="esmd-walk-", dir=MEMORY) as folder:
         path = Path(folder) / "esmd.db"
         async with asyncio.timeout(LONGEST):
             await asked((await asked(lambda: SqliteStateStore.open(path))).close)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
@@ -38,7 +39,7 @@ class SlowClients(LocalStackClients):
 
     async def client(self, service: str, region: str | None, **_: Any) -> Any:
         await asyncio.sleep(0.001)
-        return None, self._connect(service, region)
+        return SimpleNamespace(meta=SimpleNamespace(endpoint_url="http://127.0.0.1:1")), self._connect(service, region)
 
     async def __aexit__(self, *_: object) -> None:
         await asyncio.sleep(0.001)
@@ -54,6 +55,13 @@ class SavingStore(MemoryStateStore):
     async def save(self, mapping: str, identity: Any, *progress: Any) -> None:
         await asyncio.sleep(self._seconds)
         await super().save(mapping, identity, *progress)
+
+
+class _Hasty(Strict):
+    """Waits for messages for a moment only."""
+
+    async def receive(self, *args: Any, wait: float, **options: Any) -> Sequence[Any]:
+        return await super().receive(*args, wait=min(wait, 0.02), **options)
 
 
 class World:
@@ -72,7 +80,7 @@ class World:
         self._queues.create_queue(QUEUE, {"VisibilityTimeout": "2"})
         self._streams = StreamEngine()
         self.arn = self._streams.create_stream(STREAM)
-        self.api = Strict(self._queues, QUEUE, lambda body: body in self.handled[QUEUE])
+        self.api = _Hasty(self._queues, QUEUE, lambda body: body in self.handled[QUEUE])
         self.numbers = [self._streams.put(STREAM, "key", body.encode())[1] for body in bodies]
         """The records' sequence numbers."""
         for body in bodies:
@@ -107,6 +115,7 @@ class World:
             patch("esmd.assembly.WireSqs", lambda *_, **__: self.api),
             patch("esmd.assembly.stream_api", lambda *_: EngineStream(self._streams, self.arn)),
             patch("esmd.functions.make_invoker", self._invoker),
+            patch("esmd.sqs.runner._SHORTEST_EMPTY_POLL", 0.01),
         ):
             try:
                 yield
@@ -114,11 +123,15 @@ class World:
                 self._queues.close()
 
     @property
+    def queue_is_empty(self) -> bool:
+        """Whether nothing is left in it."""
+        counts = self._queues.counts(QUEUE)
+        return not (counts.visible or counts.inflight or counts.delayed)
+
+    @property
     def all_handled(self) -> bool:
         """Whether every body was, of both, and nothing is left in the queue."""
-        counts = self._queues.counts(QUEUE)
-        left = counts.visible or counts.inflight or counts.delayed
-        return not left and all(set(self.bodies) <= set(done) for done in self.handled.values())
+        return self.queue_is_empty and all(set(self.bodies) <= set(done) for done in self.handled.values())
 
     def judge(self) -> None:
         """Nothing was deleted that was not handled, and nothing runs on."""

@@ -20,6 +20,7 @@ from support.walked_api import SCENARIOS
 from support.walked_child import SCENARIOS as CHILDREN
 from support.walked_fleet import SCENARIOS as FLEETS
 from support.walked_fleet import FleetScenario
+from support.walked_launch import SCENARIOS as DAEMONS
 from support.walker import Walk, run
 
 if TYPE_CHECKING:
@@ -135,3 +136,17 @@ def test_a_process_that_is_cut_off_while_it_starts_has_not_tried_its_mappings() 
 )
 def test_a_child_that_is_cancelled_closes_its_channel(function: str, how: How) -> None:
     cut_at(CHILDREN["child"], function, how)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("daemon", "function"),
+    [
+        # Its state file stayed in use.
+        ("daemon without streams", "_state"),
+        # Its API's connections stayed open.
+        ("daemon", "Listening.__aexit__"),
+    ],
+)
+def test_a_daemon_that_is_cancelled_while_it_starts_or_ends_lets_go_of_all(daemon: str, function: str) -> None:
+    cut_at(DAEMONS[daemon], function)
