@@ -1,8 +1,9 @@
 # ruff: noqa: E501 - a name is as long as what it names
 """Which rooms the walk of `tests/unit/test_cancellation.py` answers for, and which of their awaits it does not reach.
 
-They are those of the daemon. Commands that are none (`esmd/cli` but for `launch.py`, `esmd/dev`, `esmd/doctor`,
-`esmd/importing`) and what serves tests (`esmd/testing`) stay out: whoever interrupts them ends them.
+They are those of the daemon, and the replay's, which takes letters out of queues. Other commands (`esmd/cli` but for
+`launch.py`, `esmd/dev`, `esmd/doctor`, `esmd/importing`) and what serves tests (`esmd/testing`) stay out: whoever interrupts
+them ends them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ ROOMS = (
     "esmd/invoke",
     "esmd/positions",
     "esmd/processes",
+    "esmd/replay",
     "esmd/service.py",
     "esmd/sqs",
     "esmd/state",

@@ -14,6 +14,7 @@ from support import (
     walked_launch,
     walked_pollers,
     walked_processes,
+    walked_replay,
     walked_sqs,
     walked_state,
     walked_status,
@@ -37,6 +38,7 @@ _GROUPS: dict[str, Mapping[str, Scenario]] = {
     "processes": walked_processes.SCENARIOS,
     "fleet": walked_fleet.SCENARIOS,
     "child": walked_child.SCENARIOS,
+    "replay": walked_replay.SCENARIOS,
     "state": walked_state.SCENARIOS,
     "launch": walked_launch.SCENARIOS,
     "status": walked_status.SCENARIOS,
@@ -49,5 +51,5 @@ SCENARIOS: dict[str, Scenario] = {
 CASES = [(name, how) for name, scenario in SCENARIOS.items() for how in hows_of(scenario)]
 """Every scenario with everything that may be done to it."""
 
-QUICK = [(name, how) for name, how in CASES if how == "cut" or name.startswith(("sqs", "streams"))]
+QUICK = [(name, how) for name, how in CASES if how == "cut" or name.startswith(("sqs", "streams", "replay"))]
 """The same for every day: where nobody's records are at stake, it is cut only, neither halted nor too late."""

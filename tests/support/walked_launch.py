@@ -125,8 +125,7 @@ class _Life:
 
     async def run(self) -> None:
         if not self._scenario.streams:  # the file is there, from an earlier day
-            store = await SqliteStateStore.open(self._folder / "esmd.db")
-            await store.close()
+            await self._open_and_close()
         nursery = Nursery([Manner(ready_in=0.001, drains_in=0.001)], starts_in=0.001)
         with (
             self._world.installed("esmd.cli.launch.make_clients"),
@@ -185,7 +184,10 @@ class _Life:
                 task.cancel()
             await asyncio.gather(main, using, return_exceptions=True)
         assert sorted(path.name for path in self._folder.iterdir() if path.suffix == ".sock") == []
-        store = await asked(lambda: SqliteStateStore.open(self._folder / "esmd.db"))  # nobody holds it
+        await self._open_and_close()  # nobody holds it
+
+    async def _open_and_close(self) -> None:
+        store = await asked(lambda: SqliteStateStore.open(self._folder / "esmd.db"))
         await asked(store.close)
 
     async def _use(self) -> None:
