@@ -169,7 +169,7 @@ class _Life:
                 prepare=self._prepare,
             )
         )
-        using = asyncio.create_task(self._use())
+        using = asyncio.create_task(self._use(main))
         try:
             await asyncio.wait([main, using], return_when=asyncio.FIRST_COMPLETED)
             if not main.done():
@@ -190,7 +190,7 @@ class _Life:
         store = await asked(lambda: SqliteStateStore.open(self._folder / "esmd.db"))
         await asked(store.close)
 
-    async def _use(self) -> None:
+    async def _use(self, main: asyncio.Task[Exit]) -> None:
         """Whatever is done with a daemon: its API is asked, its file changed, its reload asked for."""
         while not self._is_done:
             await asyncio.sleep(0.001)
@@ -201,6 +201,8 @@ class _Life:
         self._write()
         self._changed.set()
         await self._reloaded(1)
+        if main.done():  # nobody listens any more
+            return
         os.kill(os.getpid(), signal.SIGHUP)
         await self._reloaded(2)
 
