@@ -74,7 +74,7 @@ class Listening:
         self._stop_waiting()
         try:
             if self._starting is not None:
-                await asyncio.wait([self._starting.ended])
+                await unhurried(asyncio.wait([self._starting.ended]))
             if self._served is not None:
                 await unhurried(self._served.close())
         finally:

@@ -24,7 +24,7 @@ from esmd.control.members import uuid_of
 from esmd.control.protocol import InvalidError
 from esmd.control.results import LastResults
 from esmd.control.several import SeveralProcesses
-from esmd.control.triggers import on_hangup, watch
+from esmd.control.triggers import on_hangup, watched
 from esmd.functions import place_of
 from esmd.loop import LoopError, loop_factory, settle_garbage
 from esmd.observe import logging
@@ -234,8 +234,7 @@ async def launch(
                     reload = service.telling(mappings.reload)
                     beside.enter_context(on_hangup(reload, telemetry=telemetry, shutdown=shutdown))
                     if watching is not None:
-                        chore = asyncio.create_task(watch(paths, watching, reload, telemetry))
-                        beside.push_async_callback(_end, chore)
+                        await beside.enter_async_context(watched(paths, watching, reload, telemetry))
                 if companion is not None:
                     await beside.enter_async_context(companion(config, clients, telemetry, assembly.functions))
                 return await assembly.daemon(mappings).run()
@@ -253,13 +252,6 @@ def _uuid(config: Config, name: str) -> str:
     """The UUID of a mapping; one of the API has no other name."""
     mapping = config.mappings.get(name)
     return name if mapping is None else str(uuid_of(name, mapping.event_source_arn))
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    """End what runs beside the daemon; what it has failed with is told."""
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
 
 
 async def _read(paths: Sequence[Path], environ: Mapping[str, str]) -> Loaded:
@@ -300,13 +292,13 @@ async def _state(
     needed = any(isinstance(mapping, StreamMapping) and mapping.enabled for mapping in options.chosen(config))
     store = LazyStateStore(config.state.path or default_path(os.environ))
     try:
-        if needed:
-            await store.open()
-        elif (error := await store.look()) is not None:
-            telemetry.emit(RegistryUnavailable(error_message=error.message, hint=error.hint))
-    except StateError as error:
-        raise click.ClickException(f"{error.message} ({error.hint})") from error
-    try:
+        try:
+            if needed:
+                await store.open()
+            elif (error := await store.look()) is not None:
+                telemetry.emit(RegistryUnavailable(error_message=error.message, hint=error.hint))
+        except StateError as error:
+            raise click.ClickException(f"{error.message} ({error.hint})") from error
         yield store
     finally:
         await store.close()

@@ -14,11 +14,13 @@ import logging
 import os
 import signal
 import sys
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from esmd.control.protocol import ControlError
 from esmd.observe.control_events import ConfigRejected, ConfigWatched, ConfigWatchFailed
+from esmd.tasks import Lasting, all_ended
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -64,15 +66,15 @@ def on_hangup(reload: Reload, *, telemetry: Telemetry, shutdown: Shutdown) -> It
     """Listen to SIGHUP while inside."""
     loop = asyncio.get_running_loop()
     in_terminal = sys.stderr.isatty()
-    under_way: set[asyncio.Task[None]] = set()
+    under_way: set[Lasting] = set()
 
     def received() -> None:
         if in_terminal and not _has_terminal():
             shutdown.request("SIGHUP")
             return
-        task = loop.create_task(reload_and_say(reload, telemetry))
-        under_way.add(task)
-        task.add_done_callback(under_way.discard)
+        loading = Lasting(partial(reload_and_say, reload, telemetry))
+        under_way.add(loading)
+        loading.ended.add_done_callback(lambda _: under_way.discard(loading))
 
     loop.add_signal_handler(signal.SIGHUP, received)
     if _held:
@@ -83,8 +85,8 @@ def on_hangup(reload: Reload, *, telemetry: Telemetry, shutdown: Shutdown) -> It
     finally:
         loop.remove_signal_handler(signal.SIGHUP)
         hold_hangups()
-        for task in under_way:
-            task.cancel()
+        for loading in tuple(under_way):
+            loading.cancel()
 
 
 def _has_terminal() -> bool:
@@ -96,8 +98,9 @@ def _has_terminal() -> bool:
     return True
 
 
-async def watch(paths: Sequence[Path], changes: Changes, reload: Reload, telemetry: Telemetry) -> None:
-    """Load the configuration anew whenever one of its files changed; cancel it to stop.
+@asynccontextmanager
+async def watched(paths: Sequence[Path], changes: Changes, reload: Reload, telemetry: Telemetry) -> AsyncIterator[None]:
+    """Load the configuration anew whenever one of its files changed, while inside.
 
     Args:
         paths: files, and folders of files.
@@ -105,17 +108,39 @@ async def watch(paths: Sequence[Path], changes: Changes, reload: Reload, telemet
         reload: loads it.
         telemetry: where events go.
     """
-    seen = signature(paths)
+    watching = Lasting(_Watch(paths, changes, reload, telemetry).run)
     telemetry.emit(ConfigWatched(files=tuple(map(str, paths))))
-    folders = sorted({(path if path.is_dir() else path.absolute().parent).resolve() for path in paths})
     try:
-        async for _ in changes(folders):
-            now = signature(paths)
-            if now != seen:  # much may happen in such a folder that is no business of ours
-                seen = now
-                await reload_and_say(reload, telemetry)
-    except (OSError, RuntimeError) as error:  # watchfiles' own errors are the latter
-        telemetry.emit(ConfigWatchFailed(error_type=type(error).__name__, error_message=str(error)))
+        yield
+    finally:
+        watching.cancel()
+        await all_ended(watching.ended)
+
+
+class _Watch:
+    """Run anew after it was cancelled, it makes up for what it has missed."""
+
+    def __init__(self, paths: Sequence[Path], changes: Changes, reload: Reload, telemetry: Telemetry) -> None:
+        self._paths = paths
+        self._changes = changes
+        self._reload = reload
+        self._telemetry = telemetry
+        self._loaded = signature(paths)
+
+    async def run(self) -> None:
+        folders = sorted({(path if path.is_dir() else path.absolute().parent).resolve() for path in self._paths})
+        try:
+            await self._look()
+            async for _ in self._changes(folders):
+                await self._look()
+        except (OSError, RuntimeError) as error:  # watchfiles' own errors are the latter
+            self._telemetry.emit(ConfigWatchFailed(error_type=type(error).__name__, error_message=str(error)))
+
+    async def _look(self) -> None:
+        now = signature(self._paths)
+        if now != self._loaded:  # much may happen in such a folder that is no business of ours
+            await reload_and_say(self._reload, self._telemetry)
+            self._loaded = now
 
 
 def signature(paths: Sequence[Path]) -> frozenset[tuple[str, int, int, int]]:

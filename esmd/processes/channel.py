@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from esmd.processes.messages import Answer, Refusal, Request, packed, unpacked
 from esmd.state import errors
 from esmd.state.errors import StateError
+from esmd.tasks import unhurried
 
 if TYPE_CHECKING:
     import socket
@@ -186,11 +187,14 @@ class Channel:
     # --- the end
 
     async def finish(self) -> None:
-        """The other end's process is gone: take what it sent before, carry out its calls, and close."""
+        """The other end's process is gone: take what it sent before, carry out its calls, and close.
+
+        To its end, also where this is cancelled: what a process asked for must not be done when it has a successor.
+        """
         while self._open and self._read():
             pass
         if self._serving:
-            await asyncio.wait(self._serving)
+            await unhurried(asyncio.wait(list(self._serving)))
         self.close()
 
     def close(self) -> None:

@@ -51,12 +51,16 @@ class Child:
 
     async def run(self) -> Exit:
         """Run to the end, which the parent decides."""
-        setup = await self._setup
-        reporter = Reporter(self._channel.tell, level=setup.level, unavailable=self._unavailable)
-        reporter.capture_stdlib()
-        statistics, results, history = Statistics(), LastResults(), History()
-        with hearing(history):
-            return await self._run(setup, reporter, statistics, results, history)
+        try:
+            setup = await self._setup
+            reporter = Reporter(self._channel.tell, level=setup.level, unavailable=self._unavailable)
+            reporter.capture_stdlib()
+            statistics, results, history = Statistics(), LastResults(), History()
+            with hearing(history):
+                return await self._run(setup, reporter, statistics, results, history)
+        finally:
+            self._channel.flush()
+            self._channel.close()
 
     async def _run(
         self, setup: Setup, reporter: Reporter, statistics: Statistics, results: LastResults, history: History
@@ -84,8 +88,6 @@ class Child:
             async with self._status.running():
                 code = await self._daemon.run()
             await store.close()
-        self._channel.flush()
-        self._channel.close()
         return code
 
     def _unavailable(self) -> Mapping[str, bool]:
@@ -100,7 +102,8 @@ class Child:
     def _told(self, message: Message) -> None:
         match message:
             case Setup():
-                self._setup.set_result(message)
+                if not self._setup.done():  # else this was cancelled, and ends
+                    self._setup.set_result(message)
             case Drain():
                 self._shutdown.request(message.reason)
             case Halt():
@@ -132,12 +135,13 @@ def _parent_gone() -> None:
     os._exit(Exit.FAILED)
 
 
+async def run(end: socket.socket) -> Exit:
+    """Run to the end, inside a loop."""
+    return await Child(end).run()
+
+
 def main(end: socket.socket) -> int:
     """Run to the end; the exit code."""
-
-    async def run() -> Exit:
-        return await Child(end).run()
-
     settle_garbage()
     with asyncio.Runner(loop_factory=loop_factory(os.environ)) as runner:
-        return int(runner.run(run()))
+        return int(runner.run(run(end)))

@@ -34,7 +34,7 @@ from esmd.processes.shares import divided
 from esmd.processes.status import FleetStatus
 from esmd.processes.sums import Sums
 from esmd.processes.trail import FleetTrail
-from esmd.tasks import Lasting
+from esmd.tasks import Lasting, all_ended
 from esmd.waiting import answers_within
 
 if TYPE_CHECKING:
@@ -168,10 +168,7 @@ class Fleet:
         finally:
             for each in (*watching, *running):
                 each.cancel()
-            ended = await asyncio.gather(*(each.ended for each in (*watching, *running)), return_exceptions=True)
-        for error in ended:
-            if isinstance(error, Exception):
-                raise error
+            await all_ended(*(each.ended for each in (*watching, *running)))
         self._say_stats(final=True)
         code = exit_of(
             {member.code for member in self._members},
@@ -268,7 +265,7 @@ class Fleet:
         if not everyone.done():
             for member in self._members:
                 member.kill()
-            await everyone
+            await asyncio.wait((everyone,))
         self._telemetry.emit(
             say.DaemonCutShort(reason=reason, in_flight=sum(member.cut_off for member in self._members))
         )

@@ -9,6 +9,7 @@
 | `waiting`           | drain                        | `ended`    |                                                       |
 | `draining`          | halt                         | `draining` | told to halt; killed if it does not end in time       |
 | `draining`          | it ends                      | `ended`    | `process.died` if it did not end as it should         |
+| any                 | what runs it is cancelled    | `waiting`  | killed; its shards are free                           |
 
 The first death in a row costs no pause: the successor goes on with the same shards. The pause doubles from the second on;
 a life of a minute ends the row.
@@ -37,7 +38,7 @@ from esmd.processes import entry
 from esmd.processes.channel import Channel, ChannelLostError
 from esmd.processes.messages import Changed, Drain, Halt, Line, Said, Setup, Tried
 from esmd.state.errors import StateError
-from esmd.tasks import Lasting
+from esmd.tasks import Lasting, unhurried
 from esmd.waiting import stopped_before
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ class Member:
         self._reason = ""
         self._stop = asyncio.Event()
         self._deaths = 0
+        self._born = 0.0
         self.state: State = "waiting"
         self.pause_ahead = False
         """Whether it waits long enough for others to take its part."""
@@ -120,59 +122,68 @@ class Member:
         """How it ended."""
 
     async def run(self) -> None:
-        """Keep a process running until it is told to drain, then wait for its end; cancelling kills it."""
+        """Keep a process running until it is told to drain, then wait for its end; cancelling kills it.
+
+        After that it can be run anew.
+        """
+        after: State = "ended"
         try:
-            while not self._stop.is_set():
-                born = self._loop.time()
-                try:
-                    status = await self._live()
-                except OSError as error:
-                    pause = self._next_pause(0.0)
-                    text = str(error)
-                    self._telemetry.emit(
-                        say.ProcessNotStarted(process=self.number, error_message=text, retry_in_s=pause)
-                    )
-                else:
-                    uptime = self._loop.time() - born
-                    if self.state == "draining":
-                        self._judge(status, uptime)
-                        return
-                    pause = self._next_pause(uptime)
-                    self._say_death(status, uptime, pause)
-                self.pause_ahead = pause > 0
-                self._become("waiting")  # first: shards are kept for a successor that follows at once
-                self._parent.gone(self)
-                await stopped_before(self._stop, self._loop.time() + pause)
-                self.pause_ahead = False
+            await self._keep_running()
         except asyncio.CancelledError:
-            self._parent.gone(self)
+            after, self.pause_ahead = "waiting", False
             raise
         finally:
-            self._become("ended")
-            self.draining.set()
+            self._become(after)  # first: shards are kept for a successor that follows at once
+            self._parent.gone(self)
+            if after == "ended":
+                self.draining.set()
+
+    async def _keep_running(self) -> None:
+        while not self._stop.is_set():
+            try:
+                status = await self._live()
+            except OSError as error:
+                pause = self._next_pause(0.0)
+                text = str(error)
+                self._telemetry.emit(say.ProcessNotStarted(process=self.number, error_message=text, retry_in_s=pause))
+            else:
+                if self.state == "draining":
+                    self._judge(status)
+                    return
+                pause = self._next_pause(self._uptime)
+                self._say_death(status, pause)
+            self.pause_ahead = pause > 0
+            self._become("waiting")  # first, as above
+            self._parent.gone(self)
+            await stopped_before(self._stop, self._loop.time() + pause)
+            self.pause_ahead = False
+
+    @property
+    def _uptime(self) -> float:
+        return self._loop.time() - self._born
 
     def _next_pause(self, uptime: float) -> float:
         """Seconds until the next start, after a life of so many."""
         self._deaths = 1 if uptime >= LONG_LIFE else self._deaths + 1
         return 0.0 if self._deaths == 1 else delay(self._deaths - 1, initial=PAUSE_INITIAL, maximum=PAUSE_MAXIMUM)
 
-    def _judge(self, status: int, uptime: float) -> None:
+    def _judge(self, status: int) -> None:
         """What the end of a process that was to drain means."""
         if status in {Exit.OK, Exit.CUT_SHORT}:
             self.code = Exit(status)
             return
         self.code = Exit.FAILED
         if status != Exit.FAILED:  # else it has said itself why
-            self._say_death(status, uptime, None)
+            self._say_death(status, None)
 
-    def _say_death(self, status: int, uptime: float, restart_in: float | None) -> None:
+    def _say_death(self, status: int, restart_in: float | None) -> None:
         assert self._process is not None  # noqa: S101 - it has lived
         self._telemetry.emit(
             say.ProcessDied(
                 process=self.number,
                 pid=self._process.pid,
                 exit_status=status,
-                uptime_s=uptime,
+                uptime_s=self._uptime,
                 restart_in_s=restart_in,
             )
         )
@@ -220,6 +231,7 @@ class Member:
         Raises:
             OSError: it cannot be started.
         """
+        self._born = self._loop.time()
         self._become("starting")
         process, end = await self._start()
         channel = self._channel = Channel(
@@ -234,13 +246,15 @@ class Member:
         except asyncio.CancelledError:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
-            await process.wait()
+            status = await unhurried(process.wait())
+            if self.state == "draining":  # it is not started anew: this is how it ended
+                self._judge(status)
             raise
         finally:
             self._channel = None
             # What it has sent before its end counts, above all progress.
             await channel.finish()
-            await asyncio.wait([hearing.ended], timeout=_LAST_WORDS)
+            await unhurried(asyncio.wait([hearing.ended], timeout=_LAST_WORDS))
             hearing.cancel()
 
     async def _start(self) -> tuple[asyncio.subprocess.Process, socket.socket]:

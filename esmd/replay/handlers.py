@@ -11,6 +11,7 @@ from esmd.mappings.backoff import delay
 from esmd.mappings.outcomes import Throttled, Unreachable
 from esmd.observe.context import request_context
 from esmd.observe.ids import new_request_id
+from esmd.tasks import all_ended
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -55,4 +56,4 @@ class FunctionHandlers:
 
     async def close(self) -> None:
         """End the functions' environments."""
-        await asyncio.gather(*(each.close() for each in self._functions.made.values()))
+        await all_ended(*(each.close() for each in self._functions.made.values()))

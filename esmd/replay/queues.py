@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from esmd.pollers.localstack import LocalStackClients, reachable_url
 from esmd.pollers.sqs import ALL_MEMBERS, MAX_RECEIVE, MAX_VISIBILITY, checked_messages, entry_failures
 from esmd.replay.letters import sent_at
 from esmd.replay.sources import Item
+from esmd.tasks import unhurried
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -166,10 +168,12 @@ class QueueSource:
     async def next(self) -> Sequence[Item]:
         """See `ReplaySource.next`."""
         for _ in range(_FRUITLESS):
-            messages = await self._queue.receive(self._most, visibility=self._visibility)
+            # To its end, also where this is cancelled: what nobody knows of stays hidden, for as long as all may take.
+            messages = await unhurried(self._queue.receive(self._most, visibility=self._visibility))
             new = [message for message in messages if message["MessageId"] not in self._seen]
             # Also of those seen before: the newest handle is the one that counts.
             self._held.update((message["MessageId"], message["ReceiptHandle"]) for message in messages)
+            await asyncio.sleep(0)  # where it was cancelled, that strikes now
             self._seen.update(message["MessageId"] for message in new)
             meant = [message for message in new if (sent_at(message) or 0.0) <= self._began]
             self.left_alone += len(new) - len(meant)

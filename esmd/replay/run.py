@@ -16,6 +16,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from esmd.tasks import unhurried
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -86,8 +88,7 @@ class Pace:
         now = asyncio.get_running_loop().time()
         wait = self._next_at - now
         self._next_at = max(now, self._next_at) + self._interval
-        if wait > 0:
-            await asyncio.sleep(wait)
+        await asyncio.sleep(max(0.0, wait))  # without a wait too: a cancellation that was put off strikes here
 
 
 async def run(
@@ -126,11 +127,11 @@ async def run(
                 results = await worker.work(some)
                 done = [item for item, result in zip(some, results, strict=True) if result.status in leaving]
                 if done:
-                    tally.stuck += await asyncio.shield(asyncio.ensure_future(source.done(done)))
+                    tally.stuck += await unhurried(source.done(done))
                 for item, result in zip(some, results, strict=True):
                     tally.counts[result.status] += 1
                     say(item, result)
         return tally
     finally:
         tally.left_alone = source.left_alone
-        await asyncio.shield(asyncio.ensure_future(source.release()))
+        await unhurried(source.release())

@@ -50,7 +50,7 @@ class Backlogs:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._known: dict[str, tuple[float, Backlog]] = {}
-        self._asking: dict[str, asyncio.Task[None]] = {}
+        self._asking: dict[str, tuple[float, asyncio.Task[None]]] = {}
         self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def of(self, runners: Mapping[str, HasBacklog]) -> dict[str, Backlog]:
@@ -58,19 +58,22 @@ class Backlogs:
         for gone in self._known.keys() - runners.keys():
             del self._known[gone]
         now = self._loop.time()
-        asked = []
+        asked: list[tuple[float, asyncio.Task[None]]] = []
         for name, runner in runners.items():
             at, _ = self._known.get(name, (-math.inf, None))
             if now - at >= FRESH and name not in self._asking:
-                task = self._asking[name] = self._loop.create_task(self._ask(name, runner))
-                asked.append(task)
+                self._asking[name] = now, self._loop.create_task(self._ask(name, runner))
+            since, task = self._asking.get(name, (-math.inf, None))
+            if task is not None and now - since < PATIENCE:  # whoever asked first may be gone
+                asked.append((since, task))
         if asked:
-            await asyncio.wait(asked, timeout=PATIENCE)
+            ends_at = max(since for since, _ in asked) + PATIENCE
+            await asyncio.wait([task for _, task in asked], timeout=ends_at - now)
         return {name: self._answer(name) for name in runners}
 
     async def close(self) -> None:
         """Give up what is being asked."""
-        tasks = list(self._asking.values())
+        tasks = [task for _, task in self._asking.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -22,6 +22,7 @@ from esmd.status.model import (
     Totals,
 )
 from esmd.status.pace import Paces
+from esmd.tasks import Lasting, unhurried
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -110,22 +111,15 @@ class StatusSource:
         self._paces = Paces(statistics, self._names)
         self._backlogs = Backlogs()
 
-    async def run(self) -> None:
-        """Keep what rates need, until it is cancelled."""
-        try:
-            await self._paces.run()
-        finally:
-            await self._backlogs.close()
-
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """`run` while inside."""
-        task = asyncio.create_task(self.run(), name="status")
+        """Keep what rates need while inside."""
+        looking = Lasting(self._paces.run, name="status")
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            looking.cancel()
+            await unhurried(asyncio.gather(looking.ended, self._backlogs.close(), return_exceptions=True))
 
     def unready(self, *, strict: bool) -> dict[str, str]:
         """What the daemon is not ready for, by mapping, and why; nothing once every mapping has been tried.

@@ -81,6 +81,20 @@ class FakeQueueRunner:
 
 
 @dataclass
+class SlowQueueRunner:
+    """A runner of an SQS mapping whose queue answers after so many seconds."""
+
+    seconds: float
+    in_flight: int = 0
+    pollers: int = 1
+    concurrency: int = 1
+
+    async def backlog(self) -> Depth | None:
+        await asyncio.sleep(self.seconds)
+        return Depth(visible=1, not_visible=0, delayed=0)
+
+
+@dataclass
 class FakeStreamRunner:
     shards: list[Any] = field(default_factory=list)
     in_flight: int = 1

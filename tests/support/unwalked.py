@@ -1,24 +1,28 @@
 # ruff: noqa: E501 - a name is as long as what it names
-"""Which rooms the walk of `tests/unit/test_cancellation.py` answers for, and which of their awaits it does not reach."""
+"""Which rooms the walk of `tests/unit/test_cancellation.py` answers for, and which of their awaits can never wait.
+
+They are those of the daemon, and the replay's, which takes letters out of queues. Other commands (`esmd/cli` but for
+`launch.py`, `esmd/dev`, `esmd/doctor`, `esmd/importing`) and what serves tests (`esmd/testing`) stay out: whoever interrupts
+them ends them.
+"""
 
 from __future__ import annotations
 
 ROOMS = (
     "esmd/api",
+    "esmd/cli/launch.py",
     "esmd/control",
     "esmd/daemon.py",
     "esmd/destinations",
     "esmd/function.py",
     "esmd/invoke",
     "esmd/positions",
-    "esmd/processes/channel.py",
-    "esmd/processes/desk.py",
-    "esmd/processes/remote.py",
-    "esmd/processes/status.py",
-    "esmd/processes/trail.py",
+    "esmd/processes",
+    "esmd/replay",
     "esmd/service.py",
     "esmd/sqs",
     "esmd/state",
+    "esmd/status",
     "esmd/streams",
     "esmd/supervisor.py",
     "esmd/tasks.py",
@@ -27,17 +31,19 @@ ROOMS = (
 )
 
 _AT_ONCE = "done without a turn of the loop: the socket is there and bound, and no part of the application has to start"
-_CANCELLED = "only on the way out of a cancellation, and a walk strikes once"
-_FIRST = "what it makes is kept: the suspensions that wait for it are those of whoever asked first"
 _BODY_READ = "the guard has read the whole body before"
-_FLEET = "needs a process of its own, or a book; `tests/unit/test_processes_fleet.py` and the kills have them"
-
+_NOTHING = "there is no await in what it begins; its end is walked"
 _NO_WAIT = "entering and leaving it never waits"
 
 UNWALKED: dict[str, str] = {
     "esmd/function.py Function.take_place: async with asyncio.timeout(patience)": _NO_WAIT,
     "esmd/tasks.py Tasks.__aenter__: await self._group.__aenter__()": _NO_WAIT,
     "esmd/waiting.py stopped_before: async with asyncio.timeout_at(deadline + _SLACK)": _NO_WAIT,
+    "esmd/processes/child.py Child._run: await mappings.begin()": "a child has no registry, and waits for none",
+    "esmd/processes/child.py Child._serve: await self._trail.trace(*request.arguments)": _NOTHING,
+    "esmd/cli/launch.py launch: await beside.enter_async_context(_served(parts, environ))": _NOTHING,
+    "esmd/cli/launch.py launch: await beside.enter_async_context(status.running())": _NOTHING,
+    "esmd/cli/launch.py launch: await beside.enter_async_context(watched(paths, watching, reload, telemetry))": _NOTHING,
     "esmd/api/server.py _Server.start: await loop.create_server(self._connection, sock=own, start_serving=False)": _AT_ONCE,
     "esmd/api/server.py _Server.start: await loop.create_unix_server(self._connection, sock=own, start_serving=False, **_KEPT)": _AT_ONCE,
     "esmd/api/server.py _Server.start: await self._runner.setup()": _AT_ONCE,
@@ -51,9 +57,8 @@ UNWALKED: dict[str, str] = {
     "esmd/api/checkpoint_routes.py routes.change: await request.read()": _BODY_READ,
     "esmd/api/security.py Guard.refuses_signature: await request.read()": _BODY_READ,
     "esmd/api/server.py make_app.answered: await guard.refuses_signature(bounded)": _BODY_READ,
-    "esmd/processes/channel.py Channel.finish: await asyncio.wait(self._serving)": _FLEET,
 }
-"""By `Await.name`: why no scenario waits there."""
+"""By `Await.name`: why nothing can wait there. There is no turn of the loop in which a cancellation could strike."""
 
 SOMETIMES = frozenset(
     {

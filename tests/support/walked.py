@@ -7,16 +7,21 @@ from typing import TYPE_CHECKING
 from support import (
     walked_api,
     walked_books,
+    walked_child,
     walked_control,
     walked_destinations,
     walked_environments,
+    walked_fleet,
     walked_invoke,
     walked_lanes,
+    walked_launch,
     walked_pollers,
     walked_processes,
     walked_remote,
+    walked_replay,
     walked_sqs,
     walked_state,
+    walked_status,
     walked_streams,
 )
 from support.walker import hows_of
@@ -37,7 +42,12 @@ _GROUPS: dict[str, Mapping[str, Scenario]] = {
     "pollers": walked_pollers.SCENARIOS,
     "lanes": walked_lanes.SCENARIOS,
     "processes": walked_processes.SCENARIOS,
+    "fleet": walked_fleet.SCENARIOS,
+    "child": walked_child.SCENARIOS,
+    "replay": walked_replay.SCENARIOS,
     "state": walked_state.SCENARIOS,
+    "launch": walked_launch.SCENARIOS,
+    "status": walked_status.SCENARIOS,
 }
 
 SCENARIOS: dict[str, Scenario] = {
@@ -47,5 +57,5 @@ SCENARIOS: dict[str, Scenario] = {
 CASES = [(name, how) for name, scenario in SCENARIOS.items() for how in hows_of(scenario)]
 """Every scenario with everything that may be done to it."""
 
-QUICK = [(name, how) for name, how in CASES if how == "cut" or name.startswith(("sqs", "streams"))]
+QUICK = [(name, how) for name, how in CASES if how == "cut" or name.startswith(("sqs", "streams", "replay"))]
 """The same for every day: where nobody's records are at stake, it is cut only, neither halted nor too late."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
 from esmd.control import triggers
-from esmd.control.protocol import ConflictError, ControlError, InUseError, NotFoundError
+from esmd.control.protocol import ConflictError, ControlError, InUseError, NotFoundError, Reloaded
 from esmd.control.several import SeveralProcesses
 from esmd.daemon import About, Daemon, DaemonOptions
 from esmd.function import FunctionCounts
@@ -267,18 +267,44 @@ class _Life:
 
 
 async def _watched(_: Walk) -> None:
-    """A file that changes is loaded anew, whatever is cancelled; and SIGHUP's own way of it."""
+    """A file that changes is loaded anew, whatever is cancelled."""
     lab = ControlLab(config(mapping("a")), store=SlowStore())
+    loaded: list[str] = []
+    cut: list[bool] = []
+    over = asyncio.Event()
 
     async def changes(_: Any) -> AsyncIterator[object]:
-        for number in range(3):
+        while True:
             await asyncio.sleep(1)
-            file.write_text(str(number))
             yield None
+
+    async def write() -> None:
+        for number in range(3):
+            await asyncio.sleep(3)
+            file.write_text("x" * number)
+        await asyncio.sleep(3)
+        over.set()
+
+    async def reload() -> Reloaded:
+        text = file.read_text()
+        if not cut:  # what watches begins anew, and with this
+            watching = asyncio.current_task()
+            assert watching is not None
+            cut.append(watching.cancel())
+        reloaded = await asked(lab.set.reload)
+        loaded.append(text)
+        return reloaded
+
+    async def watch() -> None:
+        async with triggers.watched([file], changes, reload, lab.telemetry):
+            await over.wait()
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "esmd.yaml"
-        await asked(lambda: triggers.watch([file], changes, lab.set.reload, lab.telemetry))
+        writing = asyncio.create_task(write())
+        await asked(watch)
+        await writing
+    assert loaded[-1:] == ["xx"], "the last change is not loaded"
 
 
 async def _several(_: Walk) -> None:

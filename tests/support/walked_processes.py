@@ -35,7 +35,7 @@ LONGEST = 30.0
 HOWS: Sequence[How] = ("cut", "late")
 
 
-class _SlowStore(MemoryStateStore):
+class SlowStore(MemoryStateStore):
     async def load(self, mapping: str, stream_arn: str) -> Any:
         await asyncio.sleep(0.001)
         return await super().load(mapping, stream_arn)
@@ -61,7 +61,7 @@ class ChannelScenario:
 
     async def __call__(self, _: Walk) -> None:
         """See that every call is answered, and what was saved is stored."""
-        store = _SlowStore()
+        store = SlowStore()
         desk = Desk(store, readers={}, wake=lambda *_: None, telemetry=Collector())
 
         async def serve(request: Request) -> Any:

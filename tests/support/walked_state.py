@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from support.walker import How, Walk
 
 LONGEST = 30.0
-_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 """Where a synced write takes no time."""
 STREAM = StreamIdentity("arn:aws:kinesis:us-east-1:000000000000:stream/orders", "1")
 NAME = "orders"
 
 
-def _at(number: int) -> ShardProgress:
+def progress_at(number: int) -> ShardProgress:
     return ShardProgress(shard_id="shard-0", position=Position.after(str(number)), updated_at=1.0)
 
 
@@ -43,8 +43,8 @@ _KEPT = KeptMapping(uuid="u", settings="{}", created_at=1.0, modified_at=1.0)
 CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "load": lambda store: store.load(NAME, STREAM.arn),
     "begin": lambda store: store.begin(NAME, STREAM),
-    "save": lambda store: store.save(NAME, STREAM, _at(2)),
-    "move": lambda store: store.move(NAME, STREAM, _at(2)),
+    "save": lambda store: store.save(NAME, STREAM, progress_at(2)),
+    "move": lambda store: store.move(NAME, STREAM, progress_at(2)),
     "forget": lambda store: store.forget(NAME, STREAM, ["shard-1"]),
     "mappings": lambda store: store.mappings(),
     "assign": lambda store: store.assign(NAME, STREAM, {"shard-0": 1}),
@@ -80,7 +80,7 @@ class StoreScenario:
 
     async def __call__(self, _: Walk) -> None:
         """See that what was answered is there in the end."""
-        with tempfile.TemporaryDirectory(prefix="esmd-walk-", dir=_MEMORY) as folder:
+        with tempfile.TemporaryDirectory(prefix="esmd-walk-", dir=MEMORY) as folder:
             async with asyncio.timeout(LONGEST):
                 await self._lives(Path(folder) / "esmd.db")
 
@@ -88,7 +88,7 @@ class StoreScenario:
         first = await asked(lambda: SqliteStateStore.open(path))
         for name in ("begin", "assign", "keep", "pause"):
             await asked(lambda name=name: CALLS[name](first))
-        await asked(lambda: first.save(NAME, STREAM, _at(1)))
+        await asked(lambda: first.save(NAME, STREAM, progress_at(1)))
         await asked(first.close)
 
         second: Any = LazyStateStore(path) if self.lazy else await asked(lambda: SqliteStateStore.open(path))
@@ -109,7 +109,7 @@ class StoreScenario:
             stored = await asked(lambda: third.load(NAME, STREAM.arn))
             expected = 2 if {"save", "move"} & set(self.calls) else 1
             assert stored is not None
-            assert dict(stored.shards) == {"shard-0": _at(expected)}
+            assert dict(stored.shards) == {"shard-0": progress_at(expected)}
             assert [each.uuid for each in await asked(third.kept)] == ["u"]
             assert set(await asked(third.pauses)) == {"u"}
         finally:
@@ -118,7 +118,7 @@ class StoreScenario:
 
 async def _unused(_: Walk) -> None:
     """A file that holds nothing is given back as soon as that is seen."""
-    with tempfile.TemporaryDirectory(prefix="esmd-walk-", dir=_MEMORY) as folder:
+    with tempfile.TemporaryDirectory(prefix="esmd-walk-", dir=MEMORY) as folder:
         path = Path(folder) / "esmd.db"
         async with asyncio.timeout(LONGEST):
             await asked((await asked(lambda: SqliteStateStore.open(path))).close)
@@ -132,7 +132,7 @@ async def _unused(_: Walk) -> None:
 
 async def _looked_into(_: Walk) -> None:
     """Whoever asks while a file is looked into is answered, though it is given back."""
-    with tempfile.TemporaryDirectory(prefix="esmd-walk-", dir=_MEMORY) as folder:
+    with tempfile.TemporaryDirectory(prefix="esmd-walk-", dir=MEMORY) as folder:
         path = Path(folder) / "esmd.db"
         async with asyncio.timeout(LONGEST):
             await asked((await asked(lambda: SqliteStateStore.open(path))).close)
@@ -155,7 +155,7 @@ async def _cancelled_in(walk: Walk, call: Callable[[], Awaitable[Any]], function
 
 async def _given_up(walk: Walk) -> None:
     """Nobody holds a file whose opening was cancelled, or failed, or was cancelled when it had failed."""
-    with tempfile.TemporaryDirectory(prefix="esmd-walk-", dir=_MEMORY) as folder:
+    with tempfile.TemporaryDirectory(prefix="esmd-walk-", dir=MEMORY) as folder:
         path = Path(folder) / "esmd.db"
         async with asyncio.timeout(LONGEST):
             await _cancelled_in(walk, lambda: SqliteStateStore.open(path), "SqliteStateStore.open")
@@ -173,12 +173,12 @@ async def _given_up(walk: Walk) -> None:
 
 async def _imported(_: Walk) -> None:
     """Positions are those of a file, where none were stored before it and where there were others."""
-    with tempfile.TemporaryDirectory(prefix="esmd-walk-", dir=_MEMORY) as folder:
+    with tempfile.TemporaryDirectory(prefix="esmd-walk-", dir=MEMORY) as folder:
         async with asyncio.timeout(LONGEST):
             store = await asked(lambda: SqliteStateStore.open(Path(folder) / "esmd.db"))
             try:
                 for number in (2, 1):
-                    exported = Exported(NAME, Stored(STREAM, {"shard-0": _at(number)}))
+                    exported = Exported(NAME, Stored(STREAM, {"shard-0": progress_at(number)}))
                     change = Change(mapping=NAME, arn=STREAM.arn, to=exported, stream=STREAM)
                     await asked(lambda change=change: carry_out(change, store, now=1.0))
                     assert await asked(lambda: store.load(NAME, STREAM.arn)) == exported.stored

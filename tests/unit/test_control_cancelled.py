@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
 
+from esmd.control.protocol import Reloaded
 from esmd.control.slot import _first_of
+from esmd.control.triggers import watched
 
 from support.control_lab import ControlLab, config, mapping
+from support.mapping_lab import Collector
 from support.walked_control import ControlScenario, SlowStore
 from support.walker import Walk, run
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
 
 
 @pytest.mark.thorough
@@ -82,3 +90,31 @@ async def test_a_wait_for_the_first_of_events_is_not_over_when_a_task_of_it_is_c
     assert not waiting.done()
     other.set()
     await waiting
+
+
+@pytest.mark.looptime
+async def test_a_change_of_the_files_is_loaded_though_the_watch_is_cut_off(tmp_path: Path) -> None:
+    # Nobody watched the files any more, and nobody said so.
+    file = tmp_path / "esmd.yaml"
+    loaded: list[str] = []
+
+    async def changes(_: object) -> AsyncIterator[None]:
+        while True:
+            await asyncio.sleep(1)
+            yield None
+
+    async def reload() -> Reloaded:
+        if not loaded:
+            loaded.append("cut off")
+            watching = asyncio.current_task()
+            assert watching is not None
+            watching.cancel()
+            await asyncio.sleep(0)
+        loaded.append(file.read_text())
+        return Reloaded(applied=True)
+
+    async with watched([file], changes, reload, Collector()):
+        for text in ("a", "ab"):
+            file.write_text(text)
+            await asyncio.sleep(3)
+    assert loaded == ["cut off", "a", "ab"]

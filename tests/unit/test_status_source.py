@@ -19,7 +19,7 @@ from esmd.streams.view import Blocked, ShardView
 
 from support.functions import function_of
 from support.mapping_lab import ScriptedInvoker
-from support.status_lab import NOW, FakeControl, FakeQueueRunner, FakeStreamRunner, entry, process
+from support.status_lab import NOW, FakeControl, FakeQueueRunner, FakeStreamRunner, SlowQueueRunner, entry, process
 
 pytestmark = pytest.mark.looptime
 
@@ -37,19 +37,17 @@ def source_of(control, *, statistics=None, history=None, **about):
 async def test_rates_come_from_looking_once_a_second():
     statistics = Statistics()
     source = source_of(FakeControl([entry("orders")]), statistics=statistics)
-    running = asyncio.create_task(source.run())
-    for second in range(30):
-        await asyncio.sleep(0.5)
-        statistics.sink(say.RecordsReceived(mapping="orders", records=10 if second < 20 else 40))
-        if second == 12:
-            statistics.take("orders")  # what a period of the log took counts on
-        await asyncio.sleep(0.5)
-    [mapping] = (await source.snapshot()).mappings
-    assert mapping.totals.received == 20 * 10 + 10 * 40
-    assert mapping.pace.last_10_s.received == pytest.approx(40, rel=0.15)
-    assert mapping.pace.last_60_s.received == pytest.approx(600 / 30, rel=0.15)
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    async with source.running():
+        for second in range(30):
+            await asyncio.sleep(0.5)
+            statistics.sink(say.RecordsReceived(mapping="orders", records=10 if second < 20 else 40))
+            if second == 12:
+                statistics.take("orders")  # what a period of the log took counts on
+            await asyncio.sleep(0.5)
+        [mapping] = (await source.snapshot()).mappings
+        assert mapping.totals.received == 20 * 10 + 10 * 40
+        assert mapping.pace.last_10_s.received == pytest.approx(40, rel=0.15)
+        assert mapping.pace.last_60_s.received == pytest.approx(600 / 30, rel=0.15)
 
 
 async def test_what_came_since_the_last_look_counts_at_once():
@@ -67,27 +65,25 @@ async def test_what_came_since_the_last_look_counts_at_once():
 async def test_a_minute_of_what_was_invoked_and_failed_is_kept():
     statistics = Statistics()
     source = source_of(FakeControl([entry("orders")]), statistics=statistics)
-    running = asyncio.create_task(source.run())
-    await asyncio.sleep(0.5)
-    for second in range(90):
-        statistics.sink(
-            say.BatchSucceeded(
-                mapping="orders",
-                function="process",
-                batch_id="b",
-                request_id="r",
-                records=second,
-                attempt=1,
-                duration_ms=1.0,
-                cut="size",
+    async with source.running():
+        await asyncio.sleep(0.5)
+        for second in range(90):
+            statistics.sink(
+                say.BatchSucceeded(
+                    mapping="orders",
+                    function="process",
+                    batch_id="b",
+                    request_id="r",
+                    records=second,
+                    attempt=1,
+                    duration_ms=1.0,
+                    cut="size",
+                )
             )
-        )
-        await asyncio.sleep(1)
-    [mapping] = (await source.snapshot()).mappings
-    assert mapping.pace.invoked == tuple(range(30, 90))
-    assert mapping.pace.failed == (0,) * 60
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+            await asyncio.sleep(1)
+        [mapping] = (await source.snapshot()).mappings
+        assert mapping.pace.invoked == tuple(range(30, 90))
+        assert mapping.pace.failed == (0,) * 60
 
 
 async def test_the_queue_is_asked_once_for_some_seconds():
@@ -119,6 +115,31 @@ async def test_a_queue_that_hangs_holds_up_the_first_snapshot_a_second_and_no_ot
     await source.snapshot()
     assert runners["orders"].asked == 2
     await source._backlogs.close()
+
+
+async def test_a_queue_that_is_being_asked_is_not_called_one_that_does_not_answer():
+    # Whoever asked it first has gone, and the next one was told so at once.
+    source = source_of(FakeControl([entry("orders")], {"orders": SlowQueueRunner(0.4)}))
+    first = asyncio.create_task(source.snapshot())
+    await asyncio.sleep(0.2)
+    first.cancel()
+    [mapping] = (await source.snapshot()).mappings
+    assert mapping.backlog == Backlog(visible=1, not_visible=0, delayed=0)
+
+
+async def test_rates_go_on_when_what_looks_at_them_is_cancelled():
+    # They stayed what they were, for as long as the daemon ran.
+    statistics = Statistics()
+    source = source_of(FakeControl([entry("orders")]), statistics=statistics)
+    async with source.running():
+        await asyncio.sleep(0.5)
+        [looking] = [task for task in asyncio.all_tasks() if task.get_name() == "status"]
+        looking.cancel()
+        await asyncio.sleep(5)
+        statistics.sink(say.RecordsReceived(mapping="orders", records=25))
+        await asyncio.sleep(5)
+        [mapping] = (await source.snapshot()).mappings
+    assert mapping.pace.last_10_s.received == pytest.approx(2.5, rel=0.2)
 
 
 async def test_a_queue_that_refuses_says_why():
