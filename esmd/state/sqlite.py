@@ -149,8 +149,8 @@ class SqliteStateStore:
         await self._do(lambda connection: registry_rows.resume(connection, uuid))
 
     async def close(self) -> None:
-        """See `StateStore.close`."""
-        await asyncio.shield(self.end())
+        """See `StateStore.close`. To its end, also where this is cancelled: the file is still in use until then, by us."""
+        await unhurried(self.end())
 
     def end(self) -> asyncio.Future[None]:
         """Begin to close, unless that has begun. Nobody may cancel what is returned: it ends when the file is given back.
