@@ -64,9 +64,10 @@ class ProcessScenario:
                 async with asyncio.timeout(60):
                     if self.wanted is succeeds:
                         await started(pool)
+                        await _given_up_at_once(pool, self.events[0])  # before any handler can have answered
                     else:
                         await _given_up_at_once(pool, self.events[0])
-                    await given_up(a_call(pool, self.events[0]), 0.01)
+                        await given_up(a_call(pool, self.events[0]), 0.01)
                     for event in self.events:
                         await invoked(pool, event, self.wanted)
             finally:
@@ -76,7 +77,7 @@ class ProcessScenario:
 
 
 async def _given_up_at_once(pool: Any, event: bytes) -> None:
-    """Invoke, and cancel that just when its environment begins to load."""
+    """Invoke, and cancel that just when its environment has the event, or begins to load."""
     calling = asyncio.create_task(a_call(pool, event))
     await asyncio.sleep(0)
     calling.cancel()
