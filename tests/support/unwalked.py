@@ -59,11 +59,3 @@ UNWALKED: dict[str, str] = {
     "esmd/api/server.py make_app.answered: await guard.refuses_signature(bounded)": _BODY_READ,
 }
 """By `Await.name`: why nothing can wait there. There is no turn of the loop in which a cancellation could strike."""
-
-SOMETIMES = frozenset(
-    {
-        "esmd/positions/live.py LivePositions.move: await self._carry_out(change)",
-        "esmd/sqs/batches.py Batches._resume: await self._give_back(ended.never_started)",
-    }
-)
-"""Those at which a run waits or not by the turns that sockets take: nothing follows from their being walked, or missed."""

@@ -363,6 +363,13 @@ SCENARIOS: dict[str, Any] = {
     "positions": ListeningScenario(
         [("GET", "/esmd/v1/mappings/clicks/checkpoint"), ("POST", "/esmd/v1/mappings/clicks/checkpoint")]
     ),
+    "positions of a mapping at rest": ListeningScenario(
+        [
+            ("POST", "/esmd/v1/mappings/clicks/pause?wait"),
+            ("POST", "/esmd/v1/mappings/clicks/checkpoint"),
+            ("POST", "/esmd/v1/mappings/clicks/resume?wait"),
+        ]
+    ),
     "a server that is given up": _served_again,
     "an answer in pieces": _answered_in_pieces,
     "Lambda": LambdaScenario(),
