@@ -7,6 +7,7 @@ import contextlib
 import functools
 import gc
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,10 @@ FOREIGN_NAMES = {
     "no_proxy",
     "REQUESTS_CA_BUNDLE",
 }
+
+# A shell has what it starts in the background ignore interrupts, and every process of a test would, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples in every run, so that a change is judged by itself; `make explore` looks for new ones.
 hypothesis.settings.register_profile("steady", derandomize=True, deadline=None)
