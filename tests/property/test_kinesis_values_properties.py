@@ -85,7 +85,15 @@ def test_an_event_is_text_where_a_record_is_or_a_window_says_more():
     assert event_of([value], window=window) == stream_event([text], window=window)
 
 
+@pytest.mark.parametrize("moments", [[1.5], [1.5, 2.5, 3.5]])
+def test_every_record_of_a_page_has_its_time(moments):
+    raw = {"PartitionKey": "k", "SequenceNumber": "7", "Data": "YQ=="}
+    with pytest.raises(ValueError, match="zip"):
+        kinesis_records(KinesisText(**NAMES), [raw, raw], numbers=["7", "7"], keys=repeat(None), arrived_at=moments)
+
+
 @pytest.mark.parametrize("limit", [0, ENVELOPE_BYTES])
-def test_a_text_is_as_long_as_it_is(limit):
+def test_a_text_is_itself_and_as_long_as_it_is(limit):
+    assert text_of(b"x") == b"x"
     assert is_longer_than(b"x" * (limit + 1), limit)
     assert not is_longer_than(b"x" * limit, limit)
