@@ -1,7 +1,7 @@
-"""What the settings mean: the texts below the fields of the models, read from their source.
+"""What fields mean: the texts below the fields of a class, read from its source. Python does not keep them.
 
-Pydantic would do the same for each model whenever it is loaded, which every start would wait for; only what is generated from
-the models needs it.
+Pydantic would read those of each model whenever it is loaded, which every start would wait for; only what is generated from the
+models, or from the events, needs them.
 """
 
 from __future__ import annotations
@@ -11,18 +11,14 @@ import inspect
 import sys
 from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
 
 
-def meanings(model: type[BaseModel]) -> dict[str, str]:
+def meanings(kind: type) -> dict[str, str]:
     """By the name of the field; the nearest class that has a text has the last word."""
     found: dict[str, str] = {}
-    for each in reversed(model.__mro__):
+    for each in reversed(kind.__mro__):
         found |= _texts_in(each.__module__).get(each.__qualname__, {})
-    return {name: text for name, text in found.items() if name in model.model_fields}
+    return found
 
 
 @cache

@@ -54,10 +54,7 @@ class KinesisRecord(Record):
         """See `Record`."""
         return _size(self)
 
-    @property
-    def most(self) -> int:
-        """See `Record`."""
-        return _size(self)
+    most = size
 
     def value(self) -> Any:
         """See `Record`."""

@@ -5,7 +5,6 @@ What an event means is its class's docstring, what a key means the docstring und
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import importlib
 import inspect
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import esmd
+from esmd.config.meanings import meanings
 from esmd.observe.events import Event
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "events.md"
@@ -94,9 +94,9 @@ def _anchor(kind: type[Event]) -> str:
 
 def _section(kind: type[Event]) -> str:
     hints = get_type_hints(kind)
-    notes = _notes(kind)
+    notes = meanings(kind)
     rows = "".join(
-        f"| `{field.name}` | {_type(hints[field.name])} | {notes.get(field.name, '')} |\n"
+        f"| `{field.name}` | {_type(hints[field.name])} | {_cell(notes.get(field.name, ''))} |\n"
         for field in dataclasses.fields(kind)
     )
     text = f"### {kind.name}\n\n{_meaning(kind)}\n\nLevel: {kind.level}.\n"
@@ -116,22 +116,6 @@ def _type(hint: Any) -> str:
     if get_origin(hint) is tuple:
         return f"list of {_type(get_args(hint)[0])}s".replace("texts", "text")
     return _TYPES[hint]
-
-
-def _notes(kind: type[Event]) -> dict[str, str]:
-    """The docstrings under the fields of a class and its bases: Python does not keep them, its source does."""
-    notes: dict[str, str] = {}
-    for each in reversed(kind.__mro__[:-1]):
-        [definition] = ast.parse(inspect.cleandoc(inspect.getsource(each))).body
-        assert isinstance(definition, ast.ClassDef)  # noqa: S101 - it is the source of a class
-        for statement, following in zip(definition.body, definition.body[1:], strict=False):
-            match statement, following:
-                case (
-                    ast.AnnAssign(target=ast.Name(id=name)),
-                    ast.Expr(value=ast.Constant(value=str(text))),
-                ):
-                    notes[name] = _cell(text)
-    return notes
 
 
 def _cell(text: str) -> str:
