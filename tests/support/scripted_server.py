@@ -63,6 +63,12 @@ class ScriptedServer:
         port = self._server.sockets[0].getsockname()[1] if self._server else 0
         return f"{'https' if self._tls else 'http'}://{host}:{port}"
 
+    async def deserted(self) -> None:
+        """Wait until the last connection has ended, which takes no more than a moment."""
+        async with asyncio.timeout(5):
+            while self.open:
+                await asyncio.sleep(0.001)
+
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, self._host, 0, ssl=self._tls)
         return self

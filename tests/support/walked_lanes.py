@@ -141,9 +141,7 @@ class TrustScenario:
                 assert len(wires._made) == 2, "one for the queue, one for both streams"
             finally:
                 await asked(lambda: wires.__aexit__(None, None, None))
-            async with asyncio.timeout(5):
-                while server.open:
-                    await asyncio.sleep(0.001)
+            await server.deserted()
 
 
 class _Session:

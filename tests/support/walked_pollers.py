@@ -179,9 +179,7 @@ async def _by_lean_client(plain: Callable[[str, str], Plain | None] | None) -> N
         finally:
             await asked(lambda: wires.__aexit__(None, None, None))
             await asked(lambda: clients.__aexit__(None, None, None))
-        async with asyncio.timeout(5):
-            while server.open:
-                await asyncio.sleep(0.001)
+        await server.deserted()
 
 
 class ExpiringKeys:
@@ -229,9 +227,7 @@ class PoolScenario:
                 assert server.open <= self.most
             assert len(pool._connected) <= pool._claimed <= self.most
             await asked(pool.close)
-            async with asyncio.timeout(5):
-                while server.open:
-                    await asyncio.sleep(0.001)
+            await server.deserted()
 
 
 async def _renewed(_: Walk) -> None:

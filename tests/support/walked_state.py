@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from esmd.state.sqlite import SqliteStateStore
 from support.asked import asked
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from support.walker import How, Walk
 
@@ -32,6 +33,14 @@ MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 """Where a synced write takes no time."""
 STREAM = StreamIdentity("arn:aws:kinesis:us-east-1:000000000000:stream/orders", "1")
 NAME = "orders"
+
+
+@contextlib.asynccontextmanager
+async def _file() -> AsyncIterator[Path]:
+    """A state file for a while, and no longer than a scenario may take."""
+    with tempfile.TemporaryDirectory(prefix="esmd-walk-", dir=MEMORY) as folder:
+        async with asyncio.timeout(LONGEST):
+            yield Path(folder) / "esmd.db"
 
 
 def progress_at(number: int) -> ShardProgress:
@@ -80,9 +89,8 @@ class StoreScenario:
 
     async def __call__(self, _: Walk) -> None:
         """See that what was answered is there in the end."""
-        with tempfile.TemporaryDirectory(prefix="esmd-walk-", dir=MEMORY) as folder:
-            async with asyncio.timeout(LONGEST):
-                await self._lives(Path(folder) / "esmd.db")
+        async with _file() as path:
+            await self._lives(path)
 
     async def _lives(self, path: Path) -> None:
         first = await asked(lambda: SqliteStateStore.open(path))
@@ -116,31 +124,32 @@ class StoreScenario:
             await asked(third.close)
 
 
+async def _free(path: Path) -> None:
+    """Nobody holds the file: it can be opened, and is given back."""
+    await asked((await asked(lambda: SqliteStateStore.open(path))).close)
+
+
 async def _unused(_: Walk) -> None:
     """A file that holds nothing is given back as soon as that is seen."""
-    with tempfile.TemporaryDirectory(prefix="esmd-walk-", dir=MEMORY) as folder:
-        path = Path(folder) / "esmd.db"
-        async with asyncio.timeout(LONGEST):
-            await asked((await asked(lambda: SqliteStateStore.open(path))).close)
-            store = LazyStateStore(path)
-            assert await asked(store.look) is None
-            assert await asked(store.look) is None
-            assert not store.is_open
-            await asked((await asked(lambda: SqliteStateStore.open(path))).close)
-            await asked(store.close)
+    async with _file() as path:
+        await _free(path)
+        store = LazyStateStore(path)
+        assert await asked(store.look) is None
+        assert await asked(store.look) is None
+        assert not store.is_open
+        await _free(path)
+        await asked(store.close)
 
 
 async def _looked_into(_: Walk) -> None:
     """Whoever asks while a file is looked into is answered, though it is given back."""
-    with tempfile.TemporaryDirectory(prefix="esmd-walk-", dir=MEMORY) as folder:
-        path = Path(folder) / "esmd.db"
-        async with asyncio.timeout(LONGEST):
-            await asked((await asked(lambda: SqliteStateStore.open(path))).close)
-            store = LazyStateStore(path)
-            found = await asyncio.gather(asked(store.look), asked(store.look), asked(lambda: CALLS["load"](store)))
-            assert found == [None, None, None]
-            await asked(store.close)
-            await asked((await asked(lambda: SqliteStateStore.open(path))).close)
+    async with _file() as path:
+        await _free(path)
+        store = LazyStateStore(path)
+        found = await asyncio.gather(asked(store.look), asked(store.look), asked(lambda: CALLS["load"](store)))
+        assert found == [None, None, None]
+        await asked(store.close)
+        await _free(path)
 
 
 async def _cancelled_in(walk: Walk, call: Callable[[], Awaitable[Any]], function: str) -> None:
@@ -155,35 +164,32 @@ async def _cancelled_in(walk: Walk, call: Callable[[], Awaitable[Any]], function
 
 async def _given_up(walk: Walk) -> None:
     """Nobody holds a file whose opening was cancelled, or failed, or was cancelled when it had failed."""
-    with tempfile.TemporaryDirectory(prefix="esmd-walk-", dir=MEMORY) as folder:
-        path = Path(folder) / "esmd.db"
-        async with asyncio.timeout(LONGEST):
-            await _cancelled_in(walk, lambda: SqliteStateStore.open(path), "SqliteStateStore.open")
-            held = await asked(lambda: SqliteStateStore.open(path))
-            with pytest.raises(StateInUseError):
-                await asked(lambda: SqliteStateStore.open(path))
-            await asked(held.close)
-            store = LazyStateStore(path)
-            await _cancelled_in(walk, store.open, "SqliteStateStore.clear_leases")
-            await asked((await asked(lambda: SqliteStateStore.open(path))).close)
-            await _cancelled_in(walk, store.look, "SqliteStateStore.kept")
-            await asked((await asked(lambda: SqliteStateStore.open(path))).close)
-            await asked(store.close)
+    async with _file() as path:
+        await _cancelled_in(walk, lambda: SqliteStateStore.open(path), "SqliteStateStore.open")
+        held = await asked(lambda: SqliteStateStore.open(path))
+        with pytest.raises(StateInUseError):
+            await asked(lambda: SqliteStateStore.open(path))
+        await asked(held.close)
+        store = LazyStateStore(path)
+        await _cancelled_in(walk, store.open, "SqliteStateStore.clear_leases")
+        await _free(path)
+        await _cancelled_in(walk, store.look, "SqliteStateStore.kept")
+        await _free(path)
+        await asked(store.close)
 
 
 async def _imported(_: Walk) -> None:
     """Positions are those of a file, where none were stored before it and where there were others."""
-    with tempfile.TemporaryDirectory(prefix="esmd-walk-", dir=MEMORY) as folder:
-        async with asyncio.timeout(LONGEST):
-            store = await asked(lambda: SqliteStateStore.open(Path(folder) / "esmd.db"))
-            try:
-                for number in (2, 1):
-                    exported = Exported(NAME, Stored(STREAM, {"shard-0": progress_at(number)}))
-                    change = Change(mapping=NAME, arn=STREAM.arn, to=exported, stream=STREAM)
-                    await asked(lambda change=change: carry_out(change, store, now=1.0))
-                    assert await asked(lambda: store.load(NAME, STREAM.arn)) == exported.stored
-            finally:
-                await asked(store.close)
+    async with _file() as path:
+        store = await asked(lambda: SqliteStateStore.open(path))
+        try:
+            for number in (2, 1):
+                exported = Exported(NAME, Stored(STREAM, {"shard-0": progress_at(number)}))
+                change = Change(mapping=NAME, arn=STREAM.arn, to=exported, stream=STREAM)
+                await asked(lambda change=change: carry_out(change, store, now=1.0))
+                assert await asked(lambda: store.load(NAME, STREAM.arn)) == exported.stored
+        finally:
+            await asked(store.close)
 
 
 for _each in (_unused, _looked_into, _given_up, _imported):
